@@ -1,0 +1,52 @@
+/** The bridge between the towers: the learning tower calls these, the engine (or a remote server) implements them. */
+import type { Datum, ModelInput } from "./datum.js";
+import type { SampleOutput, SamplingParams } from "./sampling.js";
+import type {
+  AdamParams,
+  ForwardBackwardOutput,
+  LossFnConfig,
+  LossFnName,
+  OptimStepOutput,
+} from "./training.js";
+
+export interface CallOptions {
+  /** Stops the call between micro-batches; the client then throws `CancelledError`. */
+  readonly signal?: AbortSignal;
+}
+
+export interface LossOptions extends CallOptions {
+  readonly lossFnConfig?: LossFnConfig;
+}
+
+export interface TrainingClient {
+  /** Logprobs of the targets and metrics, without touching gradients. */
+  forward(data: readonly Datum[], lossFn: LossFnName, options?: LossOptions): Promise<ForwardBackwardOutput>;
+  /** As `forward`, and adds the gradients to those since the last `optimStep`. */
+  forwardBackward(
+    data: readonly Datum[],
+    lossFn: LossFnName,
+    options?: LossOptions,
+  ): Promise<ForwardBackwardOutput>;
+  /** Applies the accumulated gradients and clears them. */
+  optimStep(params: AdamParams, options?: CallOptions): Promise<OptimStepOutput>;
+  /** Writes weights and optimizer state to `directory`, whole or not at all. */
+  saveState(directory: string, options?: CallOptions): Promise<void>;
+  /** Restores what `saveState` wrote. */
+  loadState(directory: string, options?: CallOptions): Promise<void>;
+  /** Writes only what a sampler needs, in Hugging Face or PEFT layout. */
+  saveWeights(directory: string, options?: CallOptions): Promise<void>;
+  /** Replaces the weights (Hugging Face or PEFT layout); the optimizer state starts anew. */
+  loadWeights(directory: string, options?: CallOptions): Promise<void>;
+  /** Ends the engine behind this client. Pending calls are rejected. */
+  close(): Promise<void>;
+}
+
+export interface SampleOptions extends CallOptions {
+  readonly numSamples?: number;
+  readonly promptLogprobs?: boolean;
+}
+
+export interface SamplingClient {
+  sample(prompt: ModelInput, params: SamplingParams, options?: SampleOptions): Promise<SampleOutput>;
+  close(): Promise<void>;
+}

@@ -75,6 +75,100 @@ HONE_API void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, f
 
 /* ==== native-B's section: attention, norm, swiglu, rotary, logprobs, matmul_q4 =========================== */
 
+/* What a kernel answers. After anything but HONE_OK its outputs hold no meaning. */
+typedef enum {
+  HONE_OK = 0,
+  HONE_NO_MEMORY = 1,  /* the system has no more memory */
+  HONE_BAD_STARTS = 2, /* starts[t] is negative, above t, or differs inside one sequence */
+  HONE_BAD_INDEX = 3,  /* a target or a position is outside its table */
+  HONE_BAD_SHAPE = 4   /* sizes that no kernel handles (head width not a multiple of 4, heads not of kv_heads, ...) */
+} hone_status;
+
+/*
+ * Causal attention over packed sequences, grouped queries (attention.c).
+ *
+ *     s[t,j] = scale q[t].k[j]    p = softmax over max(starts[t], t - window + 1) <= j <= t    o[t] = sum_j p[t,j] v[j]
+ *
+ * q, o: [tokens, heads * width], k, v: [tokens, kv_heads * width]; head h reads kv head h / (heads / kv_heads).
+ * starts[t] is the index of the first token of t's sequence. window = 0 means no window. lse: [tokens, heads] is
+ * log sum_j exp(s[t,j]), which the gradient needs. No memory of tokens x tokens is used.
+ */
+typedef struct hone_attention {
+  int64_t tokens, heads, kv_heads, width, window;
+  float scale;
+} hone_attention;
+
+HONE_API hone_status hone_attention_forward(hone_pool *pool, const hone_attention *shape, const float *q, const float *k,
+                                            const float *v, const int32_t *starts, float *o, float *lse);
+HONE_API hone_status hone_attention_backward(hone_pool *pool, const hone_attention *shape, const float *q, const float *k,
+                                             const float *v, const int32_t *starts, const float *o, const float *lse,
+                                             const float *d_o, float *dq, float *dk, float *dv);
+
+/* y = x inv_std w, inv_std = 1 / sqrt(mean x^2 + eps), for each row of x [rows, width] (norm.c). */
+HONE_API hone_status hone_rms_norm(hone_pool *pool, int64_t rows, int64_t width, float eps, const float *x, const float *w,
+                                   float *y, float *inv_std);
+/* dx = inv_std (dy w) - x inv_std^3 mean(x dy w), dw = sum over rows of dy x inv_std. dw may be NULL. */
+HONE_API hone_status hone_rms_norm_grad(hone_pool *pool, int64_t rows, int64_t width, const float *x, const float *w,
+                                        const float *inv_std, const float *dy, float *dx, float *dw);
+
+/* y = silu(gate) up, [rows, ffn] from gate_up [rows, 2 ffn]: gate is its first half, up the second (swiglu.c). */
+HONE_API hone_status hone_swiglu(hone_pool *pool, int64_t rows, int64_t ffn, const float *gate_up, float *y);
+HONE_API hone_status hone_swiglu_grad(hone_pool *pool, int64_t rows, int64_t ffn, const float *gate_up, const float *dy,
+                                      float *d_gate_up);
+
+/*
+ * Rotates the pairs (i, i + width/2) of every head of x [tokens, heads * width] by the angle of row positions[t] of
+ * cos, sin [table_rows, width/2]; by its negative when inverse is not 0 (rotary.c).
+ */
+HONE_API hone_status hone_rotary(hone_pool *pool, int64_t tokens, int64_t heads, int64_t width, int inverse, const float *x,
+                                 const int64_t *positions, const float *cos, const float *sin, int64_t table_rows,
+                                 float *y);
+
+/*
+ * Log-probabilities of targets under logits = hidden w^T, hidden [rows, width], w [vocab, width] (logprobs.c).
+ *
+ *     lse[s] = log sum_v exp(logits[s,v])    logprobs[s] = logits[s, targets[s]] - lse[s]
+ *     dlogits[s,v] = d_logprobs[s] (1[v = targets[s]] - exp(logits[s,v] - lse[s]))
+ *
+ * The logits exist only in blocks. dw may be NULL (frozen head). The third form is the first two in one pass, for when
+ * d_logprobs does not depend on logprobs.
+ */
+HONE_API hone_status hone_logprobs(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
+                                   const float *w, const int64_t *targets, float *logprobs, float *lse);
+HONE_API hone_status hone_logprobs_grad(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
+                                        const float *w, const int64_t *targets, const float *lse, const float *d_logprobs,
+                                        float *d_hidden, float *dw);
+HONE_API hone_status hone_logprobs_with_grad(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab,
+                                             const float *hidden, const float *w, const int64_t *targets,
+                                             const float *d_logprobs, float *logprobs, float *lse, float *d_hidden,
+                                             float *dw);
+
+/*
+ * Product with a 4-bit matrix W[n,k] = (q - zero) scale, n < n_out, k < k_in (matmul_q4.c). packed: [n_out, k_in / 2], the
+ * low nibble is the even column; scales, zeros: [n_out, k_in / block]; zeros may be NULL, then zero = 8.
+ * block is a multiple of 16 that divides k_in. transposed = 0: y[m,n_out] = x[m,k_in] W^T; 1: y[m,k_in] = x[m,n_out] W.
+ */
+HONE_API hone_status hone_matmul_q4(hone_pool *pool, int64_t m, int64_t n_out, int64_t k_in, int64_t block, int transposed,
+                                    const float *x, const uint8_t *packed, const float *scales, const uint8_t *zeros,
+                                    float *y);
+
+/*
+ * One AdamW step in place, as torch.optim.AdamW (adamw.c). g is multiplied by grad_scale first; step counts from 1.
+ *
+ *     p -= lr weight_decay p    m = b1 m + (1-b1) g    v = b2 v + (1-b2) g^2
+ *     p -= lr / (1-b1^step) m / (sqrt(v / (1-b2^step)) + eps)
+ */
+typedef struct hone_adamw_step {
+  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  int64_t step;
+} hone_adamw_step;
+
+HONE_API hone_status hone_adamw(hone_pool *pool, int64_t count, const hone_adamw_step *step, float *p, const float *g, float *m,
+                                float *v);
+/* Sum of squares in double precision. */
+HONE_API hone_status hone_sum_squares(hone_pool *pool, int64_t count, const float *x, double *sum);
+
+
 /* ==== end of native-B's section ========================================================================== */
 
 #ifdef __cplusplus

@@ -1,0 +1,217 @@
+/*
+ * One vector of HONE_LANES floats and the few operations the kernels need. Included once per instruction set by
+ * each_isa.h, so it has no include guard; + - * / are the compiler's own operators on vectors.
+ */
+#include <math.h>
+#include <string.h>
+
+#ifndef HONE_SIMD_NAMES
+#define HONE_SIMD_NAMES
+#define HONE_INLINE static inline __attribute__((always_inline, unused))
+#define LANES HONE_LANES
+#define vf HONE_NAME(vf)
+#define vf_load HONE_NAME(vf_load)
+#define vf_store HONE_NAME(vf_store)
+#define vf_load_first HONE_NAME(vf_load_first)
+#define vf_store_first HONE_NAME(vf_store_first)
+#define vf_set HONE_NAME(vf_set)
+#define vf_fma HONE_NAME(vf_fma)
+#define vf_max HONE_NAME(vf_max)
+#define vf_sqrt HONE_NAME(vf_sqrt)
+#define vf_keep_between HONE_NAME(vf_keep_between)
+#define vf_exp HONE_NAME(vf_exp)
+#define vf_sum HONE_NAME(vf_sum)
+#define vf_largest HONE_NAME(vf_largest)
+#define vf_transpose4 HONE_NAME(vf_transpose4)
+/* Below this exp() is taken as 0 (it would be subnormal); above the other it stays finite. */
+#define HONE_EXP_LEAST -87.33654f
+#define HONE_EXP_MOST 88.37626f
+#endif
+
+#if HONE_LANES == 16
+typedef __m512 vf;
+#elif HONE_LANES == 8
+typedef __m256 vf;
+#else
+typedef float vf __attribute__((vector_size(16)));
+#endif
+
+#if HONE_LANES == 16
+HONE_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+HONE_INLINE void vf_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
+HONE_INLINE vf vf_load_first(const float *p, int64_t count) {
+  return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+}
+HONE_INLINE void vf_store_first(float *p, vf x, int64_t count) {
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), x);
+}
+HONE_INLINE vf vf_set(float x) { return _mm512_set1_ps(x); }
+HONE_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+HONE_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+HONE_INLINE vf vf_sqrt(vf x) { return _mm512_sqrt_ps(x); }
+#elif HONE_LANES == 8
+HONE_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+HONE_INLINE void vf_store(float *p, vf x) { _mm256_storeu_ps(p, x); }
+HONE_INLINE vf vf_set(float x) { return _mm256_set1_ps(x); }
+HONE_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+HONE_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+HONE_INLINE vf vf_sqrt(vf x) { return _mm256_sqrt_ps(x); }
+#else
+HONE_INLINE vf vf_load(const float *p) {
+  vf x;
+  memcpy(&x, p, sizeof x);
+  return x;
+}
+HONE_INLINE void vf_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
+HONE_INLINE vf vf_set(float x) { return (vf){x, x, x, x}; }
+HONE_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+HONE_INLINE vf vf_max(vf a, vf b) { /* b when either is not a number, as the instruction does */
+  vf r;
+  for (int i = 0; i < 4; i++) r[i] = a[i] > b[i] ? a[i] : b[i];
+  return r;
+}
+HONE_INLINE vf vf_sqrt(vf x) {
+  for (int i = 0; i < 4; i++) x[i] = sqrtf(x[i]);
+  return x;
+}
+#endif
+
+#if HONE_LANES < 16
+/* The first `count` (1 .. LANES) numbers; the other lanes are 0. */
+HONE_INLINE vf vf_load_first(const float *p, int64_t count) {
+  float whole[LANES] = {0};
+  memcpy(whole, p, (size_t)count * sizeof(float));
+  return vf_load(whole);
+}
+HONE_INLINE void vf_store_first(float *p, vf x, int64_t count) {
+  float whole[LANES];
+  vf_store(whole, x);
+  memcpy(p, whole, (size_t)count * sizeof(float));
+}
+#endif
+
+/* Lane i keeps its number when from <= i < to; the others become minus infinity. */
+HONE_INLINE vf vf_keep_between(vf x, int64_t from, int64_t to) {
+#if HONE_LANES == 16
+  uint32_t below_to = to <= 0 ? 0 : to >= 16 ? 0xffff : (1u << to) - 1;
+  uint32_t below_from = from <= 0 ? 0 : from >= 16 ? 0xffff : (1u << from) - 1;
+  return _mm512_mask_blend_ps((__mmask16)(below_to & ~below_from), _mm512_set1_ps(-INFINITY), x);
+#else
+  float lanes[LANES];
+  vf_store(lanes, x);
+  for (int64_t i = 0; i < LANES; i++)
+    if (i < from || i >= to) lanes[i] = -INFINITY;
+  return vf_load(lanes);
+#endif
+}
+
+/*
+ * exp(x) within 2 units in the last place: x = n ln 2 + r, |r| <= ln(2)/2, polynomial in r (Cephes' expf), times 2^n.
+ * 0 below HONE_EXP_LEAST, exp(HONE_EXP_MOST) above it; what is not a number stays so.
+ */
+HONE_INLINE vf vf_exp(vf x) {
+#if HONE_LANES == 16
+  vf at_least = _mm512_max_ps(_mm512_set1_ps(HONE_EXP_LEAST), x);
+  vf inside = _mm512_min_ps(_mm512_set1_ps(HONE_EXP_MOST), at_least);
+  vf n = _mm512_roundscale_ps(inside * vf_set(1.44269504088896341f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif HONE_LANES == 8
+  vf at_least = _mm256_max_ps(_mm256_set1_ps(HONE_EXP_LEAST), x);
+  vf inside = _mm256_min_ps(_mm256_set1_ps(HONE_EXP_MOST), at_least);
+  vf n = _mm256_round_ps(inside * vf_set(1.44269504088896341f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  vf inside, n;
+  for (int i = 0; i < 4; i++) {
+    inside[i] = x[i] < HONE_EXP_LEAST ? HONE_EXP_LEAST : x[i] > HONE_EXP_MOST ? HONE_EXP_MOST : x[i];
+    float scaled = inside[i] * 1.44269504088896341f;
+    n[i] = (float)(int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
+  }
+#endif
+  vf r = vf_fma(n, vf_set(-0.693359375f), inside);
+  r = vf_fma(n, vf_set(2.12194440e-4f), r);
+  vf p = vf_set(1.9875691500e-4f);
+  p = vf_fma(p, r, vf_set(1.3981999507e-3f));
+  p = vf_fma(p, r, vf_set(8.3334519073e-3f));
+  p = vf_fma(p, r, vf_set(4.1665795894e-2f));
+  p = vf_fma(p, r, vf_set(1.6666665459e-1f));
+  p = vf_fma(p, r, vf_set(5.0000001201e-1f));
+  p = vf_fma(p * r, r, r) + vf_set(1.0f);
+#if HONE_LANES == 16
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(HONE_EXP_LEAST), _CMP_NLT_UQ), p, n);
+#elif HONE_LANES == 8
+  __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+  vf kept = _mm256_cmp_ps(x, _mm256_set1_ps(HONE_EXP_LEAST), _CMP_NLT_UQ);
+  return _mm256_and_ps(p * _mm256_castsi256_ps(power), kept);
+#else
+  for (int i = 0; i < 4; i++) {
+    uint32_t bits = (uint32_t)((int32_t)n[i] + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    p[i] = x[i] < HONE_EXP_LEAST ? 0.0f : p[i] * power;
+  }
+  return p;
+#endif
+}
+
+/* Sum of all lanes, always in the same order. */
+HONE_INLINE float vf_sum(vf x) {
+#if HONE_LANES == 16
+  return _mm512_reduce_add_ps(x);
+#elif HONE_LANES == 8
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+#else
+  return (x[0] + x[2]) + (x[1] + x[3]);
+#endif
+}
+
+HONE_INLINE float vf_largest(vf x) {
+#if HONE_LANES == 16
+  return _mm512_reduce_max_ps(x);
+#elif HONE_LANES == 8
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+#else
+  float a = x[0] > x[1] ? x[0] : x[1], b = x[2] > x[3] ? x[2] : x[3];
+  return a > b ? a : b;
+#endif
+}
+
+/*
+ * Four columns of LANES rows, one vector per column: out[e * out_stride + r] = rows[r * stride + e], e < 4.
+ */
+HONE_INLINE void vf_transpose4(const float *rows, int64_t stride, float *out, int64_t out_stride) {
+#if HONE_LANES == 16
+  vf x[4];
+  for (int c = 0; c < 4; c++) {
+    const float *p = rows + c * stride;
+    __m512 y = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    y = _mm512_insertf32x4(y, _mm_loadu_ps(p + 4 * stride), 1);
+    y = _mm512_insertf32x4(y, _mm_loadu_ps(p + 8 * stride), 2);
+    x[c] = _mm512_insertf32x4(y, _mm_loadu_ps(p + 12 * stride), 3);
+  }
+  __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(x[0], x[1])), b = _mm512_castps_pd(_mm512_unpackhi_ps(x[0], x[1]));
+  __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(x[2], x[3])), d = _mm512_castps_pd(_mm512_unpackhi_ps(x[2], x[3]));
+  vf_store(out, _mm512_castpd_ps(_mm512_unpacklo_pd(a, c)));
+  vf_store(out + out_stride, _mm512_castpd_ps(_mm512_unpackhi_pd(a, c)));
+  vf_store(out + 2 * out_stride, _mm512_castpd_ps(_mm512_unpacklo_pd(b, d)));
+  vf_store(out + 3 * out_stride, _mm512_castpd_ps(_mm512_unpackhi_pd(b, d)));
+#elif HONE_LANES == 8
+  vf x[4];
+  for (int c = 0; c < 4; c++) {
+    const float *p = rows + c * stride;
+    x[c] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * stride), 1);
+  }
+  __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(x[0], x[1])), b = _mm256_castps_pd(_mm256_unpackhi_ps(x[0], x[1]));
+  __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(x[2], x[3])), d = _mm256_castps_pd(_mm256_unpackhi_ps(x[2], x[3]));
+  vf_store(out, _mm256_castpd_ps(_mm256_unpacklo_pd(a, c)));
+  vf_store(out + out_stride, _mm256_castpd_ps(_mm256_unpackhi_pd(a, c)));
+  vf_store(out + 2 * out_stride, _mm256_castpd_ps(_mm256_unpacklo_pd(b, d)));
+  vf_store(out + 3 * out_stride, _mm256_castpd_ps(_mm256_unpackhi_pd(b, d)));
+#else
+  for (int r = 0; r < 4; r++)
+    for (int e = 0; e < 4; e++) out[e * out_stride + r] = rows[r * stride + e];
+#endif
+}
+

@@ -6,7 +6,6 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import torch
@@ -58,5 +57,5 @@ def _text(value, depth: int) -> str:
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(f"Cannot write {value} to a fixture: expected a finite number")
-        return f"{value:.9g}"
+        return f"{value + 0.0:.9g}"  # + 0.0: no negative zeros
     return json.dumps(value)

@@ -1,0 +1,79 @@
+/** A compiled graph behind a session: binds the symbolic axes of a call and knows the shapes of what comes out. */
+import { bindShape, type OnnxModel, resolveShape } from "../graph/index.js";
+import { BYTES_PER_ELEMENT, type DType, type HostTensor, hostTensor, sizeOf } from "../tensor/index.js";
+import type { NamedTensors, Runtime, Session, SessionOptions } from "./session/index.js";
+
+export class Executable {
+  readonly #model: OnnxModel;
+  readonly #session: Session;
+
+  private constructor(model: OnnxModel, session: Session) {
+    this.#model = model;
+    this.#session = session;
+  }
+
+  static async create(runtime: Runtime, model: OnnxModel, options: SessionOptions = {}): Promise<Executable> {
+    return new Executable(model, await runtime.createSession(model.bytes, options));
+  }
+
+  get inputNames(): readonly string[] {
+    return this.#model.inputs.map(({ name }) => name);
+  }
+
+  get outputNames(): readonly string[] {
+    return this.#model.outputs.map(({ name }) => name);
+  }
+
+  /**
+   * Runs with the inputs that the graph declares (others in `inputs` are ignored) and returns the outputs asked for.
+   * Where `into` holds a tensor for an output it is written there, else into fresh memory.
+   */
+  async run(
+    inputs: NamedTensors,
+    outputs: readonly string[] = this.outputNames,
+    into: NamedTensors = {},
+  ): Promise<Record<string, HostTensor>> {
+    const bindings: Record<string, number> = {};
+    const fed: Record<string, HostTensor> = {};
+    for (const { name, dtype, shape } of this.#model.inputs) {
+      const tensor = inputs[name];
+      if (tensor === undefined) throw new Error(`internal: cannot run graph: input "${name}" is missing`);
+      if (tensor.dtype !== dtype)
+        throw new Error(`internal: cannot run graph: input "${name}" is ${tensor.dtype}, expected ${dtype}`);
+      bindShape(name, shape, tensor.shape, bindings);
+      fed[name] = tensor;
+    }
+    for (const { name, shape } of this.#model.shapeInputs) {
+      fed[name] = hostTensor(
+        "int64",
+        [shape.length],
+        BigInt64Array.from(resolveShape(shape, bindings), BigInt),
+      );
+    }
+    const fetched: Record<string, HostTensor> = {};
+    for (const name of outputs) {
+      const declared = this.#model.outputs.find((output) => output.name === name);
+      if (declared === undefined) throw new Error(`internal: cannot run graph: it has no output "${name}"`);
+      fetched[name] = into[name] ?? allocate(declared.dtype, resolveShape(declared.shape, bindings));
+    }
+    await this.#session.run(fed, fetched);
+    return fetched;
+  }
+
+  release(): void {
+    this.#session.release();
+  }
+}
+
+/** Zeros of a dtype, in memory outside the JavaScript heap. */
+export function allocate<D extends DType>(dtype: D, shape: readonly number[]): HostTensor<D> {
+  const buffer = new ArrayBuffer(sizeOf(shape) * BYTES_PER_ELEMENT[dtype]);
+  const views = {
+    float32: () => new Float32Array(buffer),
+    int64: () => new BigInt64Array(buffer),
+    int32: () => new Int32Array(buffer),
+    bool: () => new Uint8Array(buffer),
+    uint8: () => new Uint8Array(buffer),
+  };
+  return hostTensor(dtype, shape, views[dtype]() as HostTensor<D>["data"]); // the view of that dtype
+}

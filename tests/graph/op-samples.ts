@@ -1,0 +1,508 @@
+/** Sample inputs for every op of the compiler: what the conformance suite feeds to every lowering. */
+import { Random } from "../../src/base/index.js";
+import type { OPS, ReferenceArray, Value } from "../../src/graph/index.js";
+import * as graph from "../../src/graph/index.js";
+
+type DType = Value["dtype"];
+
+export interface Sample {
+  readonly title: string;
+  readonly inputs: Readonly<Record<string, { readonly dtype: DType; readonly array: ReferenceArray }>>;
+  /** Builds the op's outputs from its input values. */
+  readonly build: (values: Readonly<Record<string, Value>>) => readonly Value[];
+  /** Inputs whose gradients are checked. */
+  readonly differentiable: readonly string[];
+  /** Largest error allowed on onnxruntime, relative to the largest element. */
+  readonly tolerance?: number;
+}
+
+const random = new Random(20261120);
+type Entry = Sample["inputs"][string];
+
+function real(shape: readonly number[], low = -2, high = 2): Entry {
+  const size = shape.reduce((a, b) => a * b, 1);
+  // Rounded to float32, so that the reference and onnxruntime start from the same numbers.
+  return {
+    dtype: "float32",
+    array: {
+      shape,
+      data: Float64Array.from({ length: size }, () => Math.fround(low + (high - low) * random.uniform())),
+    },
+  };
+}
+
+function whole(
+  dtype: DType,
+  shape: readonly number[],
+  values: readonly number[] | ((i: number) => number),
+): Entry {
+  const size = shape.reduce((a, b) => a * b, 1);
+  const at = typeof values === "function" ? values : (i: number) => values[i]!;
+  return { dtype, array: { shape, data: Float64Array.from({ length: size }, (_, i) => at(i)) } };
+}
+
+function unary(op: (x: Value) => Value, low = -2, high = 2, differentiable = ["x"]): Sample[] {
+  return [
+    { title: "[3, 5]", inputs: { x: real([3, 5], low, high) }, build: ({ x }) => [op(x!)], differentiable },
+  ];
+}
+
+function binary(
+  op: (a: Value, b: Value) => Value,
+  low = -2,
+  high = 2,
+  differentiable = ["a", "b"],
+): Sample[] {
+  const shapes: [number[], number[]][] = [
+    [
+      [3, 4],
+      [3, 4],
+    ],
+    [[3, 4], [4]],
+    [
+      [3, 1],
+      [1, 4],
+    ],
+    [[], [2, 3]],
+    [
+      [2, 3, 4],
+      [3, 1],
+    ],
+  ];
+  return shapes.map(([a, b]) => ({
+    title: `[${a.join(", ")}] with [${b.join(", ")}]`,
+    inputs: { a: real(a, low, high), b: real(b, low, high) },
+    build: (values) => [op(values["a"]!, values["b"]!)],
+    differentiable,
+  }));
+}
+
+function matmulSamples(): Sample[] {
+  const samples: Sample[] = [];
+  for (const transA of [false, true]) {
+    for (const transB of [false, true]) {
+      for (const batch of [[], [2, 3]]) {
+        for (const alpha of [1, 0.25]) {
+          samples.push({
+            title: `batch [${batch}] transA ${transA} transB ${transB} alpha ${alpha}`,
+            inputs: {
+              a: real([...batch, ...(transA ? [6, 5] : [5, 6])]),
+              b: real([...batch, ...(transB ? [7, 6] : [6, 7])]),
+            },
+            build: ({ a, b }) => [graph.matmul(a!, b!, { transA, transB, alpha })],
+            differentiable: ["a", "b"],
+          });
+        }
+      }
+      samples.push(
+        ...[[5, 7], [7]].map((summand) => ({
+          title: `plus [${summand}] transA ${transA} transB ${transB}`,
+          inputs: { a: real(transA ? [6, 5] : [5, 6]), b: real(transB ? [7, 6] : [6, 7]), c: real(summand) },
+          build: ({ a, b, c }: Readonly<Record<string, Value>>) => [
+            graph.matmul(a!, b!, { transA, transB, alpha: 0.5, plus: c! }),
+          ],
+          differentiable: ["a", "b", "c"],
+        })),
+      );
+    }
+  }
+  return samples;
+}
+
+/** Sequences of the given lengths packed one after the other, and laid out in rows of `length` in order. */
+function layout(rowsOfSequences: readonly (readonly number[])[], length: number): Record<string, Entry> {
+  const tokens = rowsOfSequences.flat().reduce((a, b) => a + b, 0);
+  const [starts, rows, places, startColumns]: [number[], number[], number[], number[]] = [[], [], [], []];
+  rowsOfSequences.forEach((sequences, row) => {
+    let column = 0;
+    for (const size of sequences) {
+      for (let i = 0; i < size; i++) {
+        rows.push(starts.length);
+        places.push(row * length + column + i);
+        startColumns.push(column);
+        starts.push(starts.length - i);
+      }
+      column += size;
+    }
+    for (; column < length; column++) {
+      rows.push(0);
+      startColumns.push(0);
+    }
+  });
+  return {
+    starts: whole("int32", [tokens], starts),
+    rows: whole("int64", [rows.length], rows),
+    places: whole("int64", [tokens], places),
+    startColumns: whole("int64", [rows.length], startColumns),
+    columns: whole("int64", [length], (i) => i),
+  };
+}
+
+function attentionSample(
+  title: string,
+  {
+    heads,
+    kvHeads,
+    width,
+    window = 0,
+    uniform = false,
+  }: { heads: number; kvHeads: number; width: number; window?: number; uniform?: boolean },
+  sequences: readonly (readonly number[])[],
+  length: number,
+): Sample {
+  const tokens = sequences.flat().reduce((a, b) => a + b, 0);
+  return {
+    title,
+    inputs: {
+      q: real([tokens, heads * width]),
+      k: real([tokens, kvHeads * width]),
+      v: real([tokens, kvHeads * width]),
+      ...layout(sequences, length),
+    },
+    build: (values) => {
+      const [q, k, v, starts, rows, places, startColumns, columns] = [
+        "q",
+        "k",
+        "v",
+        "starts",
+        "rows",
+        "places",
+        "startColumns",
+        "columns",
+      ].map((name) => values[name]!);
+      const o = graph.attention(
+        { q: q!, k: k!, v: v! },
+        { starts: starts!, rows: rows!, places: places!, startColumns: startColumns!, columns: columns! },
+        { heads, kvHeads, scale: 1 / Math.sqrt(width), window, uniform },
+      );
+      return o.node.outputs;
+    },
+    differentiable: ["q", "k", "v"],
+    tolerance: 3e-6,
+  };
+}
+
+const ATTENTION: readonly Sample[] = [
+  attentionSample("one full row", { heads: 2, kvHeads: 2, width: 4, uniform: true }, [[5]], 5),
+  attentionSample(
+    "full rows, grouped queries",
+    { heads: 4, kvHeads: 2, width: 8, uniform: true },
+    [[6], [6]],
+    6,
+  ),
+  attentionSample(
+    "several sequences in a row, padding",
+    { heads: 4, kvHeads: 1, width: 4 },
+    [[3, 4], [6], [1]],
+    8,
+  ),
+  attentionSample("sliding window", { heads: 2, kvHeads: 1, width: 8, window: 3 }, [[7, 2], [5]], 9),
+];
+
+function quantised(block: number, zeros: boolean, rows = 6, width = 128): Record<string, Entry> {
+  return {
+    packed: whole("uint8", [rows, width / 2], () => random.integer(256)),
+    scales: real([rows, width / block], -0.2, 0.2),
+    ...(zeros ? { zeros: whole("uint8", [rows, width / block], () => random.integer(16)) } : {}),
+  };
+}
+
+const weightOf = ({ packed, scales, zeros }: Readonly<Record<string, Value>>, block: number) => ({
+  packed: packed!,
+  scales: scales!,
+  block,
+  ...(zeros === undefined ? {} : { zeros }),
+});
+
+const head = (): Record<string, Entry> => ({
+  hidden: real([9, 8]),
+  w: real([11, 8]),
+  targets: whole("int64", [9], () => random.integer(11)),
+});
+
+const rope = (tokens: number, half: number): Record<string, Entry> => ({
+  positions: whole("int64", [tokens], () => random.integer(7)),
+  cos: real([7, half], -1, 1),
+  sin: real([7, half], -1, 1),
+});
+
+const indices = (count: number, bound: number): Entry => whole("int64", [count], () => random.integer(bound));
+
+/** Builds a gradient op by differentiating: its samples are those of the op it belongs to. */
+function gradientsOf(samples: readonly Sample[]): Sample[] {
+  return samples.map((sample) => {
+    const probe = sample.build(
+      Object.fromEntries(
+        Object.entries(sample.inputs).map(([name, { dtype, array }]) => [
+          name,
+          graph.input(name, array.shape, dtype),
+        ]),
+      ),
+    );
+    const seed = real(probe[0]!.shape as number[]);
+    return {
+      ...sample,
+      inputs: { ...sample.inputs, seed },
+      build: (values) =>
+        graph.gradient(
+          graph.sumAll(graph.mul(sample.build(values)[0]!, values["seed"]!)),
+          sample.differentiable.map((name) => values[name]!),
+        ),
+      differentiable: [],
+    };
+  });
+}
+
+const NORM: readonly Sample[] = [
+  {
+    title: "[5, 8]",
+    inputs: { x: real([5, 8]), w: real([8]) },
+    build: ({ x, w }) => graph.rmsNorm(x!, w!, 1e-5).node.outputs,
+    differentiable: ["x", "w"],
+  },
+  {
+    title: "[1, 64]",
+    inputs: { x: real([1, 64], -30, 30), w: real([64]) },
+    build: ({ x, w }) => graph.rmsNorm(x!, w!, 1e-6).node.outputs,
+    differentiable: ["x", "w"],
+  },
+];
+const SWIGLU: readonly Sample[] = [
+  {
+    title: "[5, 7]",
+    inputs: { gate: real([5, 7], -8, 8), up: real([5, 7]) },
+    build: ({ gate, up }) => [graph.swiglu(gate!, up!)],
+    differentiable: ["gate", "up"],
+  },
+];
+const LOGPROBS: readonly Sample[] = [
+  {
+    title: "[9, 8] over 11 tokens",
+    inputs: head(),
+    build: ({ hidden, w, targets }) => graph.logprobs(hidden!, w!, targets!).node.outputs,
+    differentiable: ["hidden", "w"],
+    tolerance: 3e-6,
+  },
+];
+
+const dequantise = (values: Readonly<Record<string, Value>>, block: number): Value => {
+  const { packed, scales, zeros } = weightOf(values, block);
+  const identity = graph.constant(
+    Array.from({ length: 128 * 128 }, (_, i) => Number(i % 129 === 0)),
+    [128, 128],
+  );
+  return graph.quantisedLinear(identity, {
+    packed,
+    scales,
+    block,
+    ...(zeros === undefined ? {} : { zeros }),
+  });
+};
+
+const quantisedSamples: readonly Sample[] = [32, 128].flatMap((block) =>
+  [false, true].map((zeros) => ({
+    title: `block ${block}${zeros ? " with zero points" : ""}`,
+    inputs: { x: real([5, 128]), ...quantised(block, zeros) },
+    build: (values: Readonly<Record<string, Value>>) => [
+      graph.quantisedLinear(values["x"]!, weightOf(values, block)),
+    ],
+    differentiable: ["x"],
+  })),
+);
+
+const choose = (condition: Value, a: Value, b: Value): Value =>
+  graph.where(graph.lessOrEqual(condition, 0), a, b);
+
+export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> = {
+  input: unary((x) => graph.mul(x, 1)),
+  constant: [
+    {
+      title: "vector",
+      inputs: { x: real([2, 3]) },
+      build: ({ x }) => [graph.add(x!, graph.constant([1, 2, 3], [3]))],
+      differentiable: ["x"],
+    },
+  ],
+  add: binary(graph.add),
+  sub: binary(graph.sub),
+  mul: binary(graph.mul),
+  div: binary(graph.div, 0.5, 2),
+  minimum: binary(graph.minimum),
+  maximum: binary(graph.maximum),
+  neg: unary(graph.neg),
+  exp: unary(graph.exp),
+  log: unary(graph.log, 0.1, 3),
+  sqrt: unary(graph.sqrt, 0.1, 3),
+  reciprocal: unary(graph.reciprocal, 0.5, 2),
+  sigmoid: unary(graph.sigmoid, -9, 9),
+  tanh: unary(graph.tanh),
+  stopGradient: unary((x) => graph.mul(x, graph.stopGradient(x)), -2, 2, []),
+  checkpoint: unary((x) => graph.mul(graph.checkpoint(x), x)),
+  lessOrEqual: binary(graph.lessOrEqual, -2, 2, []),
+  equal: [
+    {
+      title: "integers",
+      inputs: { a: indices(20, 3), b: indices(20, 3) },
+      build: ({ a, b }) => [graph.equal(a!, b!)],
+      differentiable: [],
+    },
+  ],
+  and: [
+    {
+      title: "[20]",
+      inputs: { a: real([20]), b: real([20]) },
+      build: ({ a, b }) => [graph.and(graph.lessOrEqual(a!, 0), graph.lessOrEqual(b!, 0))],
+      differentiable: [],
+    },
+  ],
+  where: [
+    [
+      [3, 4],
+      [3, 4],
+    ],
+    [[4], [3, 1]],
+  ].map(([a, b]) => ({
+    title: `[${a}] and [${b}]`,
+    inputs: { condition: real([3, 4]), a: real(a!), b: real(b!) },
+    build: ({ condition, a: left, b: right }: Readonly<Record<string, Value>>) => [
+      choose(condition!, left!, right!),
+    ],
+    differentiable: ["a", "b"],
+  })),
+  cast: [
+    {
+      title: "int64 to float32",
+      inputs: { x: indices(6, 9) },
+      build: ({ x }) => [graph.cast(x!, "float32")],
+      differentiable: [],
+    },
+  ],
+  reshape: unary((x) => graph.mul(graph.reshape(x, [5, 3]), 2)),
+  transpose: [
+    [1, 0, 2],
+    [2, 0, 1],
+  ].map((permutation) => ({
+    title: `[${permutation}]`,
+    inputs: { x: real([2, 3, 4]) },
+    build: ({ x }: Readonly<Record<string, Value>>) => [graph.transpose(x!, permutation)],
+    differentiable: ["x"],
+  })),
+  expand: [
+    {
+      title: "[3, 1] to [2, 3, 4]",
+      inputs: { x: real([3, 1]) },
+      build: ({ x }) => [graph.expand(x!, [2, 3, 4])],
+      differentiable: ["x"],
+    },
+    {
+      title: "scalars on both sides of an add",
+      inputs: { x: real([]) },
+      build: ({ x }) => [graph.add(graph.expand(x!, [2, 3]), graph.zeros([2, 3]))],
+      differentiable: ["x"],
+    },
+  ],
+  slice: [
+    {
+      title: "middle of axis 1",
+      inputs: { x: real([2, 7, 3]) },
+      build: ({ x }) => [graph.slice(x!, 1, 2, 5)],
+      differentiable: ["x"],
+    },
+  ],
+  concat: [
+    {
+      title: "along axis 1",
+      inputs: { a: real([2, 3]), b: real([2, 1]), c: real([2, 4]) },
+      build: ({ a, b, c }) => [graph.concat([a!, b!, c!], 1)],
+      differentiable: ["a", "b", "c"],
+    },
+  ],
+  sum: [[0], [1, 2], [0, 1, 2]].map((axes) => ({
+    title: `axes [${axes}]`,
+    inputs: { x: real([2, 3, 4]) },
+    build: ({ x }: Readonly<Record<string, Value>>) => [graph.sum(x!, axes)],
+    differentiable: ["x"],
+  })),
+  max: [
+    {
+      title: "last axis",
+      inputs: { x: real([3, 5]) },
+      build: ({ x }) => [graph.max(x!, [-1])],
+      differentiable: [],
+    },
+  ],
+  matmul: matmulSamples(),
+  gatherRows: [
+    {
+      title: "with repeats",
+      inputs: { x: real([4, 3]), at: indices(7, 4) },
+      build: ({ x, at }) => [graph.gatherRows(x!, at!)],
+      differentiable: ["x"],
+    },
+  ],
+  scatterAddRows: [
+    {
+      title: "with repeats",
+      inputs: { x: real([7, 3]), at: indices(7, 4) },
+      build: ({ x, at }) => [graph.scatterAddRows(at!, x!, 4)],
+      differentiable: ["x"],
+    },
+  ],
+  pickColumns: [
+    {
+      title: "[5, 6]",
+      inputs: { x: real([5, 6]), at: indices(5, 6) },
+      build: ({ x, at }) => [graph.pickColumns(x!, at!)],
+      differentiable: ["x"],
+    },
+  ],
+  spreadColumns: gradientsOf([
+    {
+      title: "[5, 6]",
+      inputs: { x: real([5, 6]), at: indices(5, 6) },
+      build: ({ x, at }) => [graph.pickColumns(x!, at!)],
+      differentiable: ["x"],
+    },
+  ]),
+  softmax: unary(graph.softmax, -20, 20),
+  rmsNorm: NORM,
+  rmsNormGrad: gradientsOf(NORM),
+  swiglu: SWIGLU,
+  swigluGrad: gradientsOf(SWIGLU),
+  rotary: [
+    {
+      title: "2 heads of 8",
+      inputs: { x: real([5, 16]), ...rope(5, 4) },
+      build: ({ x, positions, cos, sin }) => [graph.rotary(x!, positions!, { cos: cos!, sin: sin! }, 2)],
+      differentiable: ["x"],
+    },
+  ],
+  attention: ATTENTION,
+  attentionGrad: gradientsOf(ATTENTION),
+  logprobs: LOGPROBS,
+  logprobsGrad: gradientsOf(LOGPROBS),
+  logprobsWithGrad: gradientsOf(LOGPROBS).map((sample) => ({
+    ...sample,
+    build: (values) => {
+      const forward = LOGPROBS[0]!.build(values)[0]!;
+      const grads = graph.gradient(graph.sumAll(graph.mul(forward, values["seed"]!)), [
+        values["hidden"]!,
+        values["w"]!,
+      ]);
+      const { outputs } = graph.fuseLogprobs({ outputs: { forward, a: grads[0]!, b: grads[1]! } });
+      return Object.values(outputs);
+    },
+  })),
+  dequantise: quantisedSamples.map((sample) => ({
+    ...sample,
+    build: (values) => [dequantise(values, sample.title.includes("128") ? 128 : 32)],
+    differentiable: [],
+  })),
+  unpackNibbles: quantisedSamples
+    .slice(0, 1)
+    .map((sample) => ({ ...sample, build: (values) => [dequantise(values, 32)], differentiable: [] })),
+  bytesToFloat: quantisedSamples
+    .slice(1, 2)
+    .map((sample) => ({ ...sample, build: (values) => [dequantise(values, 32)], differentiable: [] })),
+  quantisedMatmul: [...quantisedSamples, ...gradientsOf(quantisedSamples)],
+};

@@ -1,0 +1,51 @@
+/** The commands and options of `hone`. Each command's code is loaded when it runs, so that `--help` answers at once. */
+import { readFileSync } from "node:fs";
+import { Command, Option } from "commander";
+
+/** The whole command line. Failures throw: `CommanderError` for the line itself, anything else from the command. */
+export function createProgram(): Command {
+  const program = new Command("hone")
+    .description("Post-training for language models: train, evaluate and gate open models from Node")
+    .version(ownVersion(), "-V, --version")
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: false });
+  addRuns(program);
+  return program;
+}
+
+const projectOption = (): Option =>
+  new Option("--project <dir>", "directory that holds .hone and runs").default(
+    process.cwd(),
+    "this directory",
+  );
+const jsonOption = (): Option => new Option("--json", "print machine-readable lines on standard output");
+
+function addRuns(program: Command): void {
+  const runs = program.command("runs").description("show the runs of a project");
+  runs
+    .command("list", { isDefault: true })
+    .description("one line per run")
+    .addOption(projectOption())
+    .addOption(jsonOption())
+    .action(async (options) => (await import("./commands/runs.js")).listRuns(options));
+  runs
+    .command("show <run>")
+    .description("configuration, origin, checkpoints and events of a run")
+    .addOption(projectOption())
+    .addOption(jsonOption())
+    .action(async (run, options) => (await import("./commands/runs.js")).showRun(run, options));
+  runs
+    .command("metrics <run>")
+    .description("metrics of a run, a row per step")
+    .option("--name <metric...>", "only these metrics")
+    .addOption(projectOption())
+    .addOption(jsonOption())
+    .action(async (run, options) => (await import("./commands/runs.js")).showMetrics(run, options));
+}
+
+function ownVersion(): string {
+  const parsed: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  if (typeof parsed === "object" && parsed !== null && "version" in parsed) return String(parsed.version);
+  throw new Error("internal: package.json has no version");
+}

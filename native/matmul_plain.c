@@ -1,0 +1,69 @@
+/* The tiles of AVX2 (6 x 16) and of processors of which nothing is known (4 x 8). */
+#include "matmul.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Packed panel of `width` vectors: for each k, its `width` numbers. */
+static inline __attribute__((always_inline)) void pack(float *out, const hone_panel *p, int64_t width) {
+  const int64_t there = p->vectors < width ? p->vectors : width;
+  for (int64_t k = 0; k < p->k; k++, out += width) {
+    if (p->k_contiguous)
+      for (int64_t i = 0; i < there; i++) out[i] = p->data[i * p->ld + k] * p->scale;
+    else
+      for (int64_t i = 0; i < there; i++) out[i] = p->data[k * p->ld + i] * p->scale;
+    for (int64_t i = there; i < width; i++) out[i] = 0.0f;
+  }
+}
+
+static void nothing(void) {}
+
+#if defined(__x86_64__)
+HONE_TARGET_AVX2 static void pack_a_avx2(void *out, const hone_panel *panel) { pack(out, panel, 6); }
+HONE_TARGET_AVX2 static void pack_b_avx2(void *out, const hone_panel *panel) { pack(out, panel, 16); }
+
+HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const void *packed_a, const void *packed_b, float *c, int64_t ldc,
+                                       int accumulate) {
+  const float *a = packed_a, *b = packed_b;
+  __m256 sums[6][2];
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
+  for (int64_t at = 0; at < k; at++, a += 6, b += 16) {
+    const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; i++) {
+      const __m256 x = _mm256_broadcast_ss(a + i);
+      sums[i][0] = _mm256_fmadd_ps(x, b0, sums[i][0]);
+      sums[i][1] = _mm256_fmadd_ps(x, b1, sums[i][1]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; i++) {
+    float *row = c + i * ldc;
+    if (accumulate) {
+      sums[i][0] = _mm256_add_ps(sums[i][0], _mm256_loadu_ps(row));
+      sums[i][1] = _mm256_add_ps(sums[i][1], _mm256_loadu_ps(row + 8));
+    }
+    _mm256_storeu_ps(row, sums[i][0]);
+    _mm256_storeu_ps(row + 8, sums[i][1]);
+  }
+}
+
+const hone_tile hone_tile_avx2 = {6, 16, 1, 256, 4, pack_a_avx2, pack_b_avx2, tile_avx2, nothing, nothing};
+#endif
+
+static void pack_a_scalar(void *out, const hone_panel *panel) { pack(out, panel, 4); }
+static void pack_b_scalar(void *out, const hone_panel *panel) { pack(out, panel, 8); }
+
+static void tile_scalar(int64_t k, const void *packed_a, const void *packed_b, float *c, int64_t ldc, int accumulate) {
+  const float *a = packed_a, *b = packed_b;
+  float sums[4][8] = {{0}};
+  for (int64_t at = 0; at < k; at++, a += 4, b += 8)
+    for (int i = 0; i < 4; i++)
+      for (int j = 0; j < 8; j++) sums[i][j] += a[i] * b[j];
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 8; j++) c[i * ldc + j] = accumulate ? c[i * ldc + j] + sums[i][j] : sums[i][j];
+}
+
+const hone_tile hone_tile_scalar = {4, 8, 1, 256, 4, pack_a_scalar, pack_b_scalar, tile_scalar, nothing, nothing};

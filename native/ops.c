@@ -1,0 +1,291 @@
+/* The operators of the domain "hone": their shapes, and the kernel that each calls. See README.md for the table. */
+#include "ops.h"
+
+#include <string.h>
+
+enum { FLOAT = 1, UINT8 = 2, INT32 = 6, INT64 = 7 };
+
+static const hone_dim UNKNOWN = {-1, NULL};
+
+static int differ(hone_dim a, hone_dim b) { return a.size >= 0 && b.size >= 0 && a.size != b.size; }
+static int64_t size_of(const hone_call *call, int input, int axis) { return call->in[input].dims[axis].size; }
+
+static hone_dim times(hone_dim a, int64_t factor) { return a.size < 0 ? UNKNOWN : (hone_dim){a.size * factor, NULL}; }
+static hone_dim halved(hone_dim a) { return a.size < 0 ? UNKNOWN : (hone_dim){a.size / 2, NULL}; }
+
+static void row(hone_shape *out, hone_dim a) { *out = (hone_shape){1, {a}}; }
+static void matrix(hone_shape *out, hone_dim a, hone_dim b) { *out = (hone_shape){2, {a, b}}; }
+
+/* ---- MatMul: y = alpha op(a) op(b) + c ------------------------------------------------------------------ */
+
+enum { TRANS_A, TRANS_B, ALPHA };
+
+static const char *matmul_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int ta = attributes[TRANS_A] != 0, tb = attributes[TRANS_B] != 0;
+  if (in[0].rank != 2 || in[1].rank != 2) return "a and b must be matrices";
+  if (differ(in[0].dims[!ta], in[1].dims[tb])) return "the inner sizes of a and b differ";
+  const hone_dim m = in[0].dims[ta], n = in[1].dims[!tb];
+  matrix(&out[0], m, n);
+  if (in[2].rank < 0) return NULL;
+  if (in[2].rank == 1) return differ(in[2].dims[0], n) ? "the bias c is not as long as a row of the result" : NULL;
+  if (in[2].rank != 2 || differ(in[2].dims[0], m) || differ(in[2].dims[1], n))
+    return "c is neither of the result's shape nor a row of it";
+  return NULL;
+}
+
+static hone_status matmul(hone_pool *pool, const hone_call *call) {
+  const int ta = call->attributes[TRANS_A] != 0, tb = call->attributes[TRANS_B] != 0;
+  const int64_t m = call->out[0].dims[0].size, n = call->out[0].dims[1].size, k = size_of(call, 0, !ta);
+  const float *c = call->inputs[2];
+  float *y = call->outputs[0];
+  const float *bias = c != NULL && call->in[2].rank == 1 ? c : NULL;
+  const int adds = c != NULL && bias == NULL;
+  if (adds && c != y) memcpy(y, c, (size_t)(m * n) * sizeof(float));
+  hone_gemm_bias(pool, m, n, k, (float)call->attributes[ALPHA], call->inputs[0], ta ? m : k, ta, call->inputs[1],
+                 tb ? k : n, tb, adds ? 1.0f : 0.0f, bias, y, n);
+  return HONE_OK;
+}
+
+/* ---- RmsNorm, RmsNormGrad ------------------------------------------------------------------------------- */
+
+static const char *norm_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  if (in[0].rank != 2 || in[1].rank != 1) return "x must be a matrix and w a row";
+  if (differ(in[0].dims[1], in[1].dims[0])) return "w is not as long as a row of x";
+  out[0] = in[0];
+  row(&out[1], in[0].dims[0]);
+  return NULL;
+}
+
+static hone_status norm(hone_pool *pool, const hone_call *call) {
+  return hone_rms_norm(pool, size_of(call, 0, 0), size_of(call, 0, 1), (float)call->attributes[0], call->inputs[0],
+                       call->inputs[1], call->outputs[0], call->outputs[1]);
+}
+
+static const char *norm_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const char *wrong = norm_shape(in, attributes, out);
+  if (wrong != NULL) return wrong;
+  if (in[2].rank != 1 || differ(in[2].dims[0], in[0].dims[0])) return "invStd must have one number for each row of x";
+  if (in[3].rank != 2 || differ(in[3].dims[0], in[0].dims[0]) || differ(in[3].dims[1], in[0].dims[1]))
+    return "dy must have the shape of x";
+  out[1] = in[1];
+  return NULL;
+}
+
+static hone_status norm_grad(hone_pool *pool, const hone_call *call) {
+  return hone_rms_norm_grad(pool, size_of(call, 0, 0), size_of(call, 0, 1), call->inputs[0], call->inputs[1],
+                            call->inputs[2], call->inputs[3], call->outputs[0], call->outputs[1]);
+}
+
+/* ---- Swiglu, SwigluGrad --------------------------------------------------------------------------------- */
+
+static const char *swiglu_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  if (in[0].rank != 2) return "gateUp must be a matrix";
+  if (in[0].dims[1].size >= 0 && in[0].dims[1].size % 2 != 0) return "gateUp must have an even number of columns";
+  matrix(&out[0], in[0].dims[0], halved(in[0].dims[1]));
+  return NULL;
+}
+
+static hone_status swiglu(hone_pool *pool, const hone_call *call) {
+  return hone_swiglu(pool, size_of(call, 0, 0), size_of(call, 0, 1) / 2, call->inputs[0], call->outputs[0]);
+}
+
+static const char *swiglu_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const char *wrong = swiglu_shape(in, attributes, out);
+  if (wrong != NULL) return wrong;
+  if (in[1].rank != 2 || differ(in[1].dims[0], out[0].dims[0]) || differ(in[1].dims[1], out[0].dims[1]))
+    return "dy must have half the columns of gateUp";
+  out[0] = in[0];
+  return NULL;
+}
+
+static hone_status swiglu_grad(hone_pool *pool, const hone_call *call) {
+  return hone_swiglu_grad(pool, size_of(call, 0, 0), size_of(call, 0, 1) / 2, call->inputs[0], call->inputs[1],
+                          call->outputs[0]);
+}
+
+/* ---- Rotary --------------------------------------------------------------------------------------------- */
+
+enum { ROTARY_HEADS, ROTARY_INVERSE };
+
+static const char *rotary_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int64_t heads = (int64_t)attributes[ROTARY_HEADS];
+  if (in[0].rank != 2 || in[1].rank != 1 || in[2].rank != 2 || in[3].rank != 2)
+    return "x, cos and sin must be matrices and positions a row";
+  if (heads < 1) return "heads must be given and be at least 1";
+  if (differ(in[0].dims[0], in[1].dims[0])) return "positions must have one number for each row of x";
+  if (differ(in[2].dims[0], in[3].dims[0]) || differ(in[2].dims[1], in[3].dims[1])) return "cos and sin differ in shape";
+  if (differ(in[0].dims[1], times(in[2].dims[1], 2 * heads)))
+    return "x must have heads times twice the columns of cos";
+  out[0] = in[0];
+  return NULL;
+}
+
+static hone_status rotary(hone_pool *pool, const hone_call *call) {
+  const int64_t heads = (int64_t)call->attributes[ROTARY_HEADS];
+  return hone_rotary(pool, size_of(call, 0, 0), heads, size_of(call, 0, 1) / heads,
+                     (int)call->attributes[ROTARY_INVERSE], call->inputs[0], call->inputs[1], call->inputs[2],
+                     call->inputs[3], size_of(call, 2, 0), call->outputs[0]);
+}
+
+/* ---- Attention, AttentionGrad --------------------------------------------------------------------------- */
+
+enum { HEADS, KV_HEADS, SCALE, WINDOW };
+
+static const char *attention_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int64_t heads = (int64_t)attributes[HEADS], kv_heads = (int64_t)attributes[KV_HEADS];
+  if (in[0].rank != 2 || in[1].rank != 2 || in[2].rank != 2 || in[3].rank != 1)
+    return "q, k and v must be matrices and starts a row";
+  if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0)
+    return "heads and kvHeads must be given, and heads be a multiple of kvHeads";
+  if (differ(in[0].dims[0], in[1].dims[0]) || differ(in[0].dims[0], in[2].dims[0]) ||
+      differ(in[0].dims[0], in[3].dims[0]))
+    return "q, k, v and starts must have as many rows";
+  if (in[0].dims[1].size >= 0 && in[0].dims[1].size % heads != 0) return "q's columns must be a multiple of heads";
+  if (differ(times(in[1].dims[1], heads / kv_heads), in[0].dims[1]) || differ(in[1].dims[1], in[2].dims[1]))
+    return "k and v must have kvHeads columns for each heads of q";
+  out[0] = in[0];
+  matrix(&out[1], in[0].dims[0], (hone_dim){heads, NULL});
+  return NULL;
+}
+
+static hone_attention attention_of(const hone_call *call) {
+  const int64_t heads = (int64_t)call->attributes[HEADS];
+  return (hone_attention){.tokens = size_of(call, 0, 0),
+                          .heads = heads,
+                          .kv_heads = (int64_t)call->attributes[KV_HEADS],
+                          .width = size_of(call, 0, 1) / heads,
+                          .window = (int64_t)call->attributes[WINDOW],
+                          .scale = (float)call->attributes[SCALE]};
+}
+
+static hone_status attention(hone_pool *pool, const hone_call *call) {
+  const hone_attention shape = attention_of(call);
+  return hone_attention_forward(pool, &shape, call->inputs[0], call->inputs[1], call->inputs[2], call->inputs[3],
+                                call->outputs[0], call->outputs[1]);
+}
+
+static const char *attention_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const char *wrong = attention_shape(in, attributes, out);
+  if (wrong != NULL) return wrong;
+  for (int i = 4; i < 7; i++) {
+    const hone_shape *wanted = i == 5 ? &out[1] : &in[0];
+    if (in[i].rank != 2 || differ(in[i].dims[0], wanted->dims[0]) || differ(in[i].dims[1], wanted->dims[1]))
+      return "o and do must have the shape of q, and lse one number for each row and head";
+  }
+  out[0] = in[0];
+  out[1] = in[1];
+  out[2] = in[2];
+  return NULL;
+}
+
+static hone_status attention_grad(hone_pool *pool, const hone_call *call) {
+  const hone_attention shape = attention_of(call);
+  return hone_attention_backward(pool, &shape, call->inputs[0], call->inputs[1], call->inputs[2], call->inputs[3],
+                                 call->inputs[4], call->inputs[5], call->inputs[6], call->outputs[0], call->outputs[1],
+                                 call->outputs[2]);
+}
+
+/* ---- Logprobs and its gradients ------------------------------------------------------------------------- */
+
+static const char *head_shape(const hone_shape *in) {
+  if (in[0].rank != 2 || in[1].rank != 2 || in[2].rank != 1) return "hidden and w must be matrices and targets a row";
+  if (differ(in[0].dims[1], in[1].dims[1])) return "hidden and w must have as many columns";
+  if (differ(in[0].dims[0], in[2].dims[0])) return "targets must have one number for each row of hidden";
+  return NULL;
+}
+
+static const char *logprobs_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  row(&out[0], in[0].dims[0]);
+  row(&out[1], in[0].dims[0]);
+  return head_shape(in);
+}
+
+static hone_status logprobs(hone_pool *pool, const hone_call *call) {
+  return hone_logprobs(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
+                       call->inputs[1], call->inputs[2], call->outputs[0], call->outputs[1]);
+}
+
+static const char *logprobs_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  for (int i = 3; i < 5; i++)
+    if (in[i].rank != 1 || differ(in[i].dims[0], in[0].dims[0]))
+      return "lse and dlogprobs must have one number for each row of hidden";
+  out[0] = in[0];
+  out[1] = in[1];
+  return head_shape(in);
+}
+
+static hone_status logprobs_grad(hone_pool *pool, const hone_call *call) {
+  return hone_logprobs_grad(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
+                            call->inputs[1], call->inputs[2], call->inputs[3], call->inputs[4], call->outputs[0],
+                            call->outputs[1]);
+}
+
+static const char *logprobs_with_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  if (in[3].rank != 1 || differ(in[3].dims[0], in[0].dims[0]))
+    return "dlogprobs must have one number for each row of hidden";
+  const char *wrong = logprobs_shape(in, attributes, out);
+  out[2] = in[0];
+  out[3] = in[1];
+  return wrong;
+}
+
+static hone_status logprobs_with_grad(hone_pool *pool, const hone_call *call) {
+  return hone_logprobs_with_grad(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
+                                 call->inputs[1], call->inputs[2], call->inputs[3], call->outputs[0], call->outputs[1],
+                                 call->outputs[2], call->outputs[3]);
+}
+
+/* ---- MatMulQ4 ------------------------------------------------------------------------------------------- */
+
+enum { BLOCK, TRANS };
+
+static const char *q4_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int64_t block = (int64_t)attributes[BLOCK];
+  const int transposed = attributes[TRANS] != 0;
+  if (in[0].rank != 2 || in[1].rank != 2 || in[2].rank != 2) return "x, packed and scales must be matrices";
+  if (block < 1) return "block must be given and be at least 1";
+  const hone_dim n_out = in[1].dims[0], k_in = times(in[1].dims[1], 2);
+  if (differ(in[0].dims[1], transposed ? n_out : k_in)) return "x has not as many columns as the matrix needs";
+  if (differ(in[2].dims[0], n_out) || differ(times(in[2].dims[1], block), k_in))
+    return "scales must have one number for each row and block of packed";
+  if (in[3].rank >= 0 && (in[3].rank != 2 || differ(in[3].dims[0], n_out) || differ(in[3].dims[1], in[2].dims[1])))
+    return "zeros must have the shape of scales";
+  matrix(&out[0], in[0].dims[0], transposed ? k_in : n_out);
+  return NULL;
+}
+
+static hone_status q4(hone_pool *pool, const hone_call *call) {
+  return hone_matmul_q4(pool, size_of(call, 0, 0), size_of(call, 1, 0), 2 * size_of(call, 1, 1),
+                        (int64_t)call->attributes[BLOCK], call->attributes[TRANS] != 0, call->inputs[0],
+                        call->inputs[1], call->inputs[2], call->inputs[3], call->outputs[0]);
+}
+
+#define HEAD_ATTRIBUTES {{"heads", 0, 0}, {"kvHeads", 0, 0}, {"scale", 1, 1}, {"window", 0, 0}}
+
+/* name, inputs, of them required, outputs, of them required, types of inputs, of outputs, attributes, functions */
+const hone_op hone_ops[] = {
+    {"MatMul", 3, 2, 1, 1, {FLOAT, FLOAT, FLOAT}, {FLOAT},
+     {{"transA", 0, 0}, {"transB", 0, 0}, {"alpha", 1, 1}}, matmul_shape, matmul, 2},
+    {"RmsNorm", 2, 2, 2, 1, {FLOAT, FLOAT}, {FLOAT, FLOAT}, {{"eps", 1, 1e-6}}, norm_shape, norm, -1},
+    {"RmsNormGrad", 4, 4, 2, 1, {FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, norm_grad_shape, norm_grad, -1},
+    {"Swiglu", 1, 1, 1, 1, {FLOAT}, {FLOAT}, {{0}}, swiglu_shape, swiglu, -1},
+    {"SwigluGrad", 2, 2, 1, 1, {FLOAT, FLOAT}, {FLOAT}, {{0}}, swiglu_grad_shape, swiglu_grad, -1},
+    {"Rotary", 4, 4, 1, 1, {FLOAT, INT64, FLOAT, FLOAT}, {FLOAT}, {{"heads", 0, 0}, {"inverse", 0, 0}},
+     rotary_shape, rotary, -1},
+    {"Attention", 4, 4, 2, 2, {FLOAT, FLOAT, FLOAT, INT32}, {FLOAT, FLOAT}, HEAD_ATTRIBUTES, attention_shape,
+     attention, -1},
+    {"AttentionGrad", 7, 7, 3, 3, {FLOAT, FLOAT, FLOAT, INT32, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT, FLOAT},
+     HEAD_ATTRIBUTES, attention_grad_shape, attention_grad, -1},
+    {"Logprobs", 3, 3, 2, 2, {FLOAT, FLOAT, INT64}, {FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs, -1},
+    {"LogprobsGrad", 5, 5, 2, 1, {FLOAT, FLOAT, INT64, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, logprobs_grad_shape,
+     logprobs_grad, -1},
+    {"LogprobsWithGrad", 4, 4, 4, 3, {FLOAT, FLOAT, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT, FLOAT}, {{0}},
+     logprobs_with_grad_shape, logprobs_with_grad, -1},
+    {"MatMulQ4", 4, 3, 1, 1, {FLOAT, UINT8, FLOAT, UINT8}, {FLOAT}, {{"block", 0, 0}, {"trans", 0, 0}}, q4_shape, q4,
+     -1},
+    {0},
+};

@@ -1,10 +1,18 @@
 /** Strings to token ids and back. */
+export { type TrainBpeOptions, trainByteLevelBpe } from "./bpe-trainer.js";
+export { type CreateTokenizerOptions, createTokenizer } from "./create-tokenizer.js";
+export { describeToken } from "./describe-token.js";
+export { checkFits } from "./fits.js";
 export type {
   ChatMessage,
   ChatRenderer,
+  EncodedText,
   RenderedChat,
   RenderOptions,
   Span,
   SpanSource,
+  TextTokenizer,
   Tokenizer,
 } from "./tokenizer.js";
+export { loadTokenizer } from "./tokenizer-files.js";
+export type { TokenizerConfig, TokenizerJson } from "./tokenizer-json.js";

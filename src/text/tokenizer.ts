@@ -13,6 +13,29 @@ export interface Tokenizer {
   decode(tokens: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
 }
 
+/** Token ids with the UTF-16 units of the text that each covers; a token inside a character covers all of it. */
+export interface EncodedText {
+  readonly tokens_T: readonly number[];
+  readonly starts_T: readonly number[];
+  readonly ends_T: readonly number[];
+}
+
+/** What this room's own tokenizers can do beyond `Tokenizer`; chat rendering and previews need it. */
+export interface TextTokenizer extends Tokenizer {
+  /** Ids that end a turn or a text, the tokenizer's own first (config.json and generation_config.json may add some). */
+  readonly eosIds: readonly number[];
+  /** `bos_token`, `eos_token`… as chat templates read them. */
+  readonly specialTokens: Readonly<Record<string, string>>;
+  encodeWithOffsets(text: string): EncodedText;
+  /** The token as the vocabulary spells it, or undefined for an id that it lacks. */
+  tokenString(id: number): string | undefined;
+  /** The id of a token as the vocabulary spells it. */
+  tokenId(token: string): number | undefined;
+  isSpecial(id: number): boolean;
+  /** The bytes that the token stands for within a text; a single token need not be valid UTF-8. */
+  tokenBytes(id: number): Uint8Array;
+}
+
 /** Who wrote a span of tokens. Only `sampled` spans (the assistant's own words, with its end of turn) are trained on. */
 export type SpanSource = "prompt" | "sampled" | "tool" | "forced";
 

@@ -1,5 +1,5 @@
 /** A compiled graph behind a session: binds the symbolic axes of a call and knows the shapes of what comes out. */
-import { bindShape, type OnnxModel, resolveShape } from "../graph/index.js";
+import { bindShapes, type OnnxModel, resolveShape } from "../graph/index.js";
 import { BYTES_PER_ELEMENT, type DType, type HostTensor, hostTensor, sizeOf } from "../tensor/index.js";
 import type { NamedTensors, Runtime, Session, SessionOptions } from "./session/index.js";
 
@@ -33,16 +33,17 @@ export class Executable {
     outputs: readonly string[] = this.outputNames,
     into: NamedTensors = {},
   ): Promise<Record<string, HostTensor>> {
-    const bindings: Record<string, number> = {};
     const fed: Record<string, HostTensor> = {};
-    for (const { name, dtype, shape } of this.#model.inputs) {
+    const shapes = this.#model.inputs.map(({ name, dtype, shape: declared }) => {
       const tensor = inputs[name];
       if (tensor === undefined) throw new Error(`internal: cannot run graph: input "${name}" is missing`);
-      if (tensor.dtype !== dtype)
+      if (tensor.dtype !== dtype) {
         throw new Error(`internal: cannot run graph: input "${name}" is ${tensor.dtype}, expected ${dtype}`);
-      bindShape(name, shape, tensor.shape, bindings);
+      }
       fed[name] = tensor;
-    }
+      return { name, declared, actual: tensor.shape };
+    });
+    const bindings = bindShapes(shapes);
     for (const { name, shape } of this.#model.shapeInputs) {
       fed[name] = hostTensor(
         "int64",

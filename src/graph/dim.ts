@@ -87,39 +87,40 @@ export function resolveShape(shape: Shape, bindings: Bindings): number[] {
   return shape.map((dim) => resolveDim(dim, bindings));
 }
 
+export interface NamedShape {
+  readonly name: string;
+  readonly declared: Shape;
+  readonly actual: readonly number[];
+}
+
 /**
- * Extends `bindings` by what one input's actual shape says about its declared one.
- * Products of several symbols are checked, not solved: some other input must bind each symbol alone.
+ * What the symbols stand for, from the actual shapes of a call's inputs. A product of symbols is solved once all but
+ * one of them are known.
+ * @throws RangeError when a shape does not fit, or a symbol stays unbound
  */
-export function bindShape(
-  name: string,
-  declared: Shape,
-  actual: readonly number[],
-  bindings: Record<string, number>,
-): void {
-  const wrong = (reason: string): RangeError =>
-    new RangeError(
-      `Cannot bind input "${name}": shape [${actual.join(", ")}], expected ${formatShape(declared)}: ${reason}`,
-    );
-  if (declared.length !== actual.length) throw wrong("rank differs");
-  declared.forEach((dim, axis) => {
-    const size = actual[axis]!;
-    const { coefficient, symbols } = parseDim(dim);
-    const [symbol, ...others] = symbols;
-    if (
-      symbol !== undefined &&
-      others.length === 0 &&
-      bindings[symbol] === undefined &&
-      size % coefficient === 0
-    ) {
-      bindings[symbol] = size / coefficient;
-    } else if (
-      symbols.every((known) => bindings[known] !== undefined) &&
-      resolveDim(dim, bindings) !== size
-    ) {
-      throw wrong(`axis ${axis} is ${size}, expected ${resolveDim(dim, bindings)}`);
+export function bindShapes(shapes: readonly NamedShape[]): Record<string, number> {
+  const bindings: Record<string, number> = {};
+  const solve = ({ declared, actual }: NamedShape): void => {
+    for (const [axis, dim] of declared.entries()) {
+      const { coefficient, symbols } = parseDim(dim);
+      const unknown = symbols.filter((symbol) => bindings[symbol] === undefined);
+      const known = symbols.reduce((product, symbol) => product * (bindings[symbol] ?? 1), coefficient);
+      if (unknown.length === 1 && actual[axis]! % known === 0) bindings[unknown[0]!] = actual[axis]! / known;
     }
-  });
+  };
+  for (const _round of [1, 2]) shapes.forEach(solve);
+  for (const { name, declared, actual } of shapes) {
+    const wrong = (reason: string): RangeError =>
+      new RangeError(
+        `Cannot bind input "${name}": shape ${formatShape(actual)}, expected ${formatShape(declared)}: ${reason}`,
+      );
+    if (declared.length !== actual.length) throw wrong("rank differs");
+    for (const [axis, dim] of declared.entries()) {
+      const expected = resolveDim(dim, bindings);
+      if (expected !== actual[axis]) throw wrong(`axis ${axis} is ${actual[axis]}, expected ${expected}`);
+    }
+  }
+  return bindings;
 }
 
 export function formatShape(shape: Shape): string {

@@ -1,7 +1,7 @@
 /** The compiler: typed graphs, reverse mode, passes, and ONNX models for each provider. */
 export { checkGradient, type GradientCheck, relativeGap } from "./check-gradient.js";
 export { type CompileOptions, compile, optimise } from "./compile.js";
-export { type Bindings, bindShape, type Dim, multiplyDims, resolveShape, type Shape } from "./dim.js";
+export { type Bindings, bindShapes, type Dim, multiplyDims, resolveShape, type Shape } from "./dim.js";
 export { gradient } from "./gradient.js";
 export type { Graph, Lowering, Node, Op, ReferenceArray, Value, ValueType } from "./graph.js";
 export { applyAll, nodesOf } from "./graph.js";

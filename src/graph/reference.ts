@@ -1,5 +1,5 @@
 /** The oracle: evaluates a graph in float64, one op after the other, by each op's own reference. */
-import { bindShape, resolveShape } from "./dim.js";
+import { bindShapes, resolveShape } from "./dim.js";
 import { type Graph, nodesOf, type Op, type ReferenceArray, type Value } from "./graph.js";
 import type { InputAttributes } from "./ops/leaves.js";
 
@@ -9,15 +9,15 @@ export function evaluate(
   inputs: Readonly<Record<string, ReferenceArray>>,
 ): Record<string, ReferenceArray> {
   const nodes = nodesOf(graph);
-  const bindings: Record<string, number> = {};
   const inputNodes = nodes.filter((node) => node.op.name === "input");
   const named = inputNodes.map((node) => ({ node, attributes: node.attributes as InputAttributes })); // what Input holds
-  for (const { attributes } of named) {
-    const actual = inputs[attributes.name];
-    if (actual === undefined)
-      throw new RangeError(`Cannot evaluate graph: input "${attributes.name}" is missing`);
-    bindShape(attributes.name, attributes.shape, actual.shape, bindings);
-  }
+  const bindings = bindShapes(
+    named.map(({ attributes: { name, shape } }) => {
+      const actual = inputs[name];
+      if (actual === undefined) throw new RangeError(`Cannot evaluate graph: input "${name}" is missing`);
+      return { name, declared: shape, actual: actual.shape };
+    }),
+  );
   const values = new Map<Value, ReferenceArray>(
     named.map(({ node, attributes }) => [node.outputs[0]!, inputs[attributes.name]!]),
   );

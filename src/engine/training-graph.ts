@@ -1,0 +1,163 @@
+/** The graph of one micro-batch: forward pass, loss and, for training, the gradient of every trainable parameter. */
+
+import type { CompileOptions, Graph, Lowering, OnnxModel, QuantisedWeight, Value } from "../graph/index.js";
+import * as g from "../graph/index.js";
+import type { Loss } from "../losses/index.js";
+import {
+  type DecoderInputs,
+  type DecoderWeights,
+  decoderHidden,
+  decoderLogits,
+  decoderLogprobs,
+  type LoraConfig,
+  loraParameters,
+  type ModelConfig,
+  parametersOf,
+} from "../nn/index.js";
+import type { LossFnConfig } from "../protocol/index.js";
+
+/** What the model is made of, apart from the numbers. */
+export interface ModelSpec {
+  readonly config: ModelConfig;
+  readonly lora: LoraConfig | null;
+  readonly quantised: QuantisedSpec | null;
+}
+
+export interface QuantisedSpec {
+  readonly block: 32 | 128;
+  readonly zeroPoints: boolean;
+}
+
+export interface TrainingGraphOptions {
+  readonly lowering: Lowering;
+  readonly loss: Loss;
+  readonly lossConfig: LossFnConfig;
+  readonly uniform: boolean;
+  /** Empty for a forward pass alone. */
+  readonly trainable: readonly string[];
+  readonly gradientCheckpointing: boolean;
+}
+
+/** Name of the output that holds a parameter's gradient. */
+export const gradientName = (parameter: string): string => `grad:${parameter}`;
+
+/** Outputs: `loss` [], `logprobs` [S], `elementwise` [S], and `grad:NAME` for each trainable parameter. */
+export function compileTraining(spec: ModelSpec, options: TrainingGraphOptions): OnnxModel {
+  const { lowering, gradientCheckpointing, trainable } = options;
+  const forward = ["loss", "logprobs", "elementwise"];
+  const compileOptions: CompileOptions =
+    gradientCheckpointing && trainable.length > 0 ? { lowering, recomputeBehind: forward } : { lowering };
+  return g.compile(trainingGraph(spec, options), compileOptions);
+}
+
+export function trainingGraph(
+  spec: ModelSpec,
+  { lowering, loss, lossConfig, uniform, trainable }: TrainingGraphOptions,
+): Graph {
+  const weights = weightInputs(spec);
+  const { hidden, supervised } = supervisedHidden(spec, weights, uniform);
+  const trainingLogprobs_S = decoderLogprobs(
+    spec.config,
+    hidden,
+    g.input("targets", [supervised], "int64"),
+    weights,
+  );
+  const inputs = Object.fromEntries(loss.inputs.map((name) => [name, g.input(`loss.${name}`, [supervised])]));
+  const elementwise = loss.perToken({ trainingLogprobs_S, inputs, config: lossConfig });
+  const outputs = { loss: g.sumAll(elementwise), logprobs: trainingLogprobs_S, elementwise };
+  // Ops that the provider lacks are taken apart before differentiating, so that their gradients reuse what they computed.
+  const forward = g.decompose({ outputs }, lowering);
+  if (trainable.length === 0) return forward;
+  const byName = inputsOf(forward);
+  const gradients = g.gradient(
+    forward.outputs["loss"]!,
+    trainable.map((name) => byName.get(name)!),
+  );
+  return {
+    outputs: {
+      ...forward.outputs,
+      ...Object.fromEntries(trainable.map((name, i) => [gradientName(name), gradients[i]!])),
+    },
+  };
+}
+
+/** Logits [S, V] at the supervised places. */
+export function compileLogits(
+  spec: ModelSpec,
+  { lowering, uniform }: { readonly lowering: Lowering; readonly uniform: boolean },
+): OnnxModel {
+  const weights = weightInputs(spec);
+  const { hidden } = supervisedHidden(spec, weights, uniform);
+  return g.compile({ outputs: { logits: decoderLogits(spec.config, hidden, weights) } }, { lowering });
+}
+
+function supervisedHidden(
+  spec: ModelSpec,
+  weights: DecoderWeights,
+  uniform: boolean,
+): { readonly hidden: Value; readonly supervised: g.Dim } {
+  const hidden = decoderHidden(spec.config, decoderInputs(spec.config, uniform), weights);
+  return { hidden: g.gatherRows(hidden, g.input("supervised", ["S"], "int64")), supervised: "S" };
+}
+
+function decoderInputs({ headWidth }: ModelConfig, uniform: boolean): DecoderInputs {
+  // In uniform batches the tokens are B full rows of L, in others any number T.
+  const tokens = uniform ? "B*L" : "T";
+  return {
+    tokens: g.input("tokens", [tokens], "int64"),
+    positions: g.input("positions", [tokens], "int64"),
+    cos: g.input("cos", ["P", headWidth / 2]),
+    sin: g.input("sin", ["P", headWidth / 2]),
+    layout: {
+      starts: g.input("starts", [tokens], "int32"),
+      rows: g.input("rows", ["B*L"], "int64"),
+      places: g.input("places", [tokens], "int64"),
+      startColumns: g.input("startColumns", ["B*L"], "int64"),
+      columns: g.input("columns", ["L"], "int64"),
+    },
+    uniform,
+  };
+}
+
+function weightInputs({ config, lora, quantised }: ModelSpec): DecoderWeights {
+  const values = new Map<string, Value>();
+  const packed = new Map<string, QuantisedWeight>();
+  for (const { name, shape, role } of parametersOf(config)) {
+    if (quantised !== null && role === "projection")
+      packed.set(name, quantisedInputs(name, shape as readonly [number, number], quantised));
+    else values.set(name, g.input(name, shape));
+  }
+  if (lora !== null) {
+    for (const { name, shape } of loraParameters(config, lora)) values.set(name, g.input(name, shape));
+  }
+  return {
+    value: (name) => {
+      const value = values.get(name);
+      if (value === undefined) throw new Error(`internal: the model has no weight "${name}"`);
+      return value;
+    },
+    quantised: (name) => packed.get(name) ?? null,
+    lora,
+  };
+}
+
+function quantisedInputs(
+  name: string,
+  [rows, columns]: readonly [number, number],
+  { block, zeroPoints }: QuantisedSpec,
+): QuantisedWeight {
+  const scales: g.Shape = [rows, columns / block];
+  return {
+    packed: g.input(`${name}.packed`, [rows, columns / 2], "uint8"),
+    scales: g.input(`${name}.scales`, scales),
+    ...(zeroPoints ? { zeros: g.input(`${name}.zeros`, scales, "uint8") } : {}),
+    block,
+  };
+}
+
+function inputsOf(graph: Graph): Map<string, Value> {
+  const nodes = g.nodesOf(graph).filter((node) => node.op.name === "input");
+  return new Map(
+    nodes.map((node) => [(node.attributes as { readonly name: string }).name, node.outputs[0]!]),
+  ); // what Input holds
+}

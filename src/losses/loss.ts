@@ -1,0 +1,26 @@
+/** What a loss is: a graph over per-token logprobs. Knows nothing of models, batches or how it is differentiated. */
+import type { Value } from "../graph/index.js";
+import type { LossFnConfig } from "../protocol/index.js";
+
+export interface LossArguments {
+  /** Logprobs of the targets under the model being trained, [S], in nats. */
+  readonly trainingLogprobs_S: Value;
+  /** The loss's own inputs, [S] each, by their names in `Datum.lossFnInputs`. */
+  readonly inputs: Readonly<Record<string, Value>>;
+  readonly config: LossFnConfig;
+}
+
+/** All losses are plain sums over tokens and datums (docs/notation.md): whoever wants a mean scales the weights. */
+export interface Loss {
+  readonly name: string;
+  /** Per-token float inputs besides `target_tokens`. */
+  readonly inputs: readonly string[];
+  /** Of `inputs`, those a datum may leave out, with the value they then have at every token. */
+  readonly optional: Readonly<Record<string, number>>;
+  /** Numbers the loss reads, with their defaults; any other key is refused. */
+  readonly defaults: LossFnConfig;
+  /** Inputs of which at least one is nonzero where a token can have a gradient: other tokens need no logits. */
+  readonly supervisedBy: readonly string[];
+  /** The loss of each token, [S], in nats. */
+  readonly perToken: (loss: LossArguments) => Value;
+}

@@ -1,0 +1,31 @@
+/** Models as graphs, adapters, heads, optimizers, and the files other programs keep models in. */
+export * from "./convert/index.js";
+export { rewardHead, valueHead } from "./heads.js";
+export { initialiseParameter } from "./initialise.js";
+export {
+  initialiseLora,
+  type LoraConfig,
+  loraNames,
+  loraParameters,
+  loraScaling,
+  resolveTargets,
+} from "./lora.js";
+export { type ModelConfig, type ModelFamily, parseModelConfig } from "./model-config.js";
+export {
+  type DecoderInputs,
+  type DecoderWeights,
+  decoderHidden,
+  decoderLogits,
+  decoderLogprobs,
+} from "./models/decoder.js";
+export * from "./optim/index.js";
+export {
+  headName,
+  type Parameter,
+  PROJECTIONS,
+  type Projection,
+  parameterCount,
+  parametersOf,
+  projectionShape,
+} from "./parameters.js";
+export { inverseFrequencies, type RopeConfig, ropeTables } from "./rope.js";

@@ -94,18 +94,19 @@ describe("startPythonPeer", () => {
     const peer = await startPythonPeer(
       process.execPath,
       script(`
-        console.log("a library warns");
+        console.log("{'loss': 1}");
         console.log(JSON.stringify({ peer: "torch " + process.argv[2] }));
         let steps = 0;
         require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
           console.log("noise");
-          console.log(JSON.stringify({ seconds: line === "step" ? ++steps : -1 }));
+          console.log(JSON.stringify({ seconds: line === "step" ? ++steps : -1, peakBytes: 7e6 }));
         });`),
       ["tiny"],
     );
     expect(peer.name).toBe("torch tiny");
     expect(await peer.seconds()).toBe(1);
     expect(await peer.seconds()).toBe(2);
+    expect(peer.peakBytes()).toBe(7e6);
     await peer.close();
     expect(processCpuSeconds(peer.pids[0]!)).toBeNull();
   });

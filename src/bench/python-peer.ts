@@ -1,6 +1,6 @@
 /**
  * A peer written in Python that stays alive between turns. It is asked line by line and answers in JSON lines:
- * first, unasked, `{"peer": "torch 2.13.0+cpu, MKL"}`; then `{"seconds": x}` to every "step".
+ * first, unasked, `{"peer": "torch 2.13.0+cpu, MKL"}`; then `{"seconds": x, "peakBytes": y}` to every "step".
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -9,12 +9,13 @@ import { messageOf } from "../base/index.js";
 import type { Contender } from "./measure-in-turn.js";
 
 export interface PythonPeer extends Contender {
-  readonly name: string;
+  /** The peer's largest resident size, as of its last answer. */
+  peakBytes(): number;
   close(): Promise<void>;
 }
 
 const Hello = z.looseObject({ peer: z.string() });
-const Answer = z.looseObject({ seconds: z.number().positive() });
+const Answer = z.looseObject({ seconds: z.number().positive(), peakBytes: z.number().positive() });
 
 /** The Python that has the peers, or null: then benchmarks give our own figures alone. */
 export function peerPython(): string | null {
@@ -43,19 +44,23 @@ export async function startPythonPeer(
     for (;;) {
       const { value, done } = await Promise.race([lines.next(), ended]);
       if (done === true) return await ended;
-      // Libraries print warnings to standard output; only objects are answers.
-      if (value.startsWith("{")) return JSON.parse(value);
+      // Libraries print to standard output as well, trl even Python's own dictionaries.
+      if (value.startsWith('{"')) return JSON.parse(value);
     }
   };
   try {
     const { peer } = Hello.parse(await nextObject());
+    let peakBytes = 0;
     return {
       name: peer,
       pids: child.pid === undefined ? [] : [child.pid],
       seconds: async () => {
         child.stdin.write("step\n");
-        return Answer.parse(await nextObject()).seconds;
+        const answer = Answer.parse(await nextObject());
+        peakBytes = answer.peakBytes;
+        return answer.seconds;
       },
+      peakBytes: () => peakBytes,
       close: () => endChild(child),
     };
   } catch (thrown) {

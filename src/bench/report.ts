@@ -11,6 +11,7 @@ export interface BenchResult {
   readonly perSecond?: number;
   readonly peerPerSecond?: number;
   readonly peakBytes?: number;
+  readonly peerPeakBytes?: number;
   /** [p10, p90] of our seconds. */
   readonly spread?: readonly [number, number];
   /** [p10, p90] of the peer's. */
@@ -49,7 +50,7 @@ export function reportTable({ bench, machine, results }: BenchReport): string {
     range(result.peerSpread),
     result.ratio === null ? "" : result.ratio.toFixed(2),
     result.perSecond === undefined ? "" : rate(result.perSecond, result.peerPerSecond),
-    result.peakBytes === undefined ? "" : `${(result.peakBytes / 1e9).toFixed(2)} GB`,
+    result.peakBytes === undefined ? "" : peak(result.peakBytes, result.peerPeakBytes),
     result.foreignCores === undefined ? "" : `${result.foreignCores.toFixed(2)} cores`,
   ]);
   const widths = COLUMNS.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
@@ -76,6 +77,11 @@ function time(seconds: number | null): string {
 
 function range(spread: readonly [number, number] | undefined): string {
   return spread === undefined ? "" : `${time(spread[0])}–${time(spread[1])}`;
+}
+
+function peak(ours: number, peers: number | undefined): string {
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  return peers === undefined ? gigabytes(ours) : `${gigabytes(ours)} (peer ${gigabytes(peers)})`;
 }
 
 function rate(ours: number, peers: number | undefined): string {

@@ -1,0 +1,109 @@
+/** `bench train`: seconds of a training step against torch and TRL, and the share of the machine's matrix rate it reaches. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BenchContext, compare, openPeer, resultOf } from "./bench-context.js";
+import { distinctLinears, matmulContender, matmulFlops } from "./matmul.js";
+import { measureInTurn } from "./measure-in-turn.js";
+import { MODEL_SHAPES } from "./model-shape.js";
+import type { BenchResult } from "./report.js";
+import { writeSftJob } from "./sft-job.js";
+import { stepFlops } from "./step-flops.js";
+
+/** Optimizer steps of one whole training, so that starting up weighs as it does for a user with little data. */
+const SFT_STEPS = 20;
+
+export async function trainBench(context: BenchContext): Promise<BenchResult[]> {
+  const wants = (...names: string[]) => names.some((name) => context.only?.includes(name) ?? true);
+  const results: BenchResult[] = [];
+  if (wants("tiny")) results.push(await againstTorch(context, "tiny", "tiny"));
+  if (wants("small", "matmul", "small-share-of-matmul")) results.push(...(await smallAndMatmul(context)));
+  if (wants("qwen2.5-0.5b-lora"))
+    results.push(await againstTorch(context, "qwen2.5-0.5b-lora", "qwen2.5-0.5b"));
+  if (wants("sft-vs-trl")) results.push(await againstTrl(context));
+  return results.filter(({ name }) => wants(name));
+}
+
+async function againstTorch(
+  context: BenchContext,
+  name: string,
+  model: "tiny" | "qwen2.5-0.5b",
+): Promise<BenchResult> {
+  const shape = MODEL_SHAPES[model];
+  const peer = await openPeer(context, "torch_step.py", [
+    name,
+    "--serve",
+    "--threads",
+    String(context.threads),
+  ]);
+  const ours = await context.openTrainer(shape, "f32");
+  const result = await compare(context, name, { ours, peer }, { repeats: model === "tiny" ? 15 : 5 });
+  const flops = stepFlops(shape);
+  return {
+    ...result,
+    perSecond: flops / result.seconds!, // measured above, never null here
+    ...(result.peerSeconds === null ? {} : { peerPerSecond: flops / result.peerSeconds }),
+  };
+}
+
+/** The step of model (b) and the bare products of its layers, all in one rotation: the share is of one and the same minute. */
+async function smallAndMatmul(context: BenchContext): Promise<BenchResult[]> {
+  const shape = MODEL_SHAPES.small;
+  const linears = distinctLinears(shape);
+  const tokens = shape.sequences * shape.tokens;
+  const threads = String(context.threads);
+  const sizes = linears.map(({ inputs, outputs, count }) => `${inputs}x${outputs}x${count}`);
+  const stepPeer = await openPeer(context, "torch_step.py", ["small", "--serve", "--threads", threads]);
+  const matmulPeer = await openPeer(context, "torch_matmul.py", [
+    ...[String(tokens), ...sizes, "--serve", "--threads", threads],
+  ]);
+  const step = await context.openTrainer(shape, "f32");
+  const products = await matmulContender(await context.openRuntime(), linears, tokens);
+  try {
+    const peers = stepPeer === null || matmulPeer === null ? [] : [stepPeer, matmulPeer];
+    const { timings, foreignCores } = await measureInTurn([step, products, ...peers], {
+      repeats: context.repeats ?? 7,
+      onTurn: (done, total) => context.note(`small and matmul: round ${done} of ${total}`),
+    });
+    const [ours, ourMatmul, torch = null, torchMatmul = null] = timings;
+    const matmulRate = matmulFlops(linears, tokens) / ourMatmul!.seconds;
+    const stepRate = stepFlops(shape) / ours!.seconds;
+    return [
+      {
+        ...resultOf("small", ours!, torch, foreignCores),
+        perSecond: stepRate,
+        ...(torch === null ? {} : { peerPerSecond: stepFlops(shape) / torch.seconds }),
+      },
+      {
+        ...resultOf("matmul", ourMatmul!, torchMatmul, foreignCores),
+        perSecond: matmulRate,
+        ...(torchMatmul === null
+          ? {}
+          : { peerPerSecond: matmulFlops(linears, tokens) / torchMatmul.seconds }),
+      },
+      {
+        ...{ name: "small-share-of-matmul", seconds: ours!.seconds, peer: null, peerSeconds: null },
+        ratio: stepRate / matmulRate,
+      },
+    ];
+  } finally {
+    products.close();
+    await Promise.all([step.close(), stepPeer?.close(), matmulPeer?.close()]);
+  }
+}
+
+async function againstTrl(context: BenchContext): Promise<BenchResult> {
+  const directory = mkdtempSync(join(tmpdir(), "hone-bench-"));
+  try {
+    const job = writeSftJob(directory, MODEL_SHAPES.tiny, SFT_STEPS);
+    const peer = await openPeer(context, "trl_sft.py", [
+      ...[job.modelDirectory, job.dataFile, String(job.steps), "--serve"],
+      ...["--rows-per-step", String(job.batchSize), "--max-length", String(job.maxLength)],
+      ...["--threads", String(context.threads)],
+    ]);
+    const ours = await context.openSft(job);
+    return await compare(context, "sft-vs-trl", { ours, peer }, { warmUps: 1, repeats: 5 });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}

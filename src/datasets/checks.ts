@@ -24,7 +24,7 @@ export function checkDataset(dataset: Dataset, limits: DatasetLimits = {}): stri
       : ` (${truncatedRows} rows were truncated: a larger maxLength or another truncation may keep what is trained on)`;
   if (unsupervisedRows.count > maxUnsupervisedFraction * rows || dataset.rows.length === 0) {
     throw new UserError(
-      `Cannot train on ${path}: ${unsupervisedRows.count} of ${rows} rows (${percent(unsupervisedRows.count, rows)}) have no token to train on, expected at most ${percent(maxUnsupervisedFraction, 1)} (maxUnsupervisedFraction); the first is ${path}:${unsupervisedRows.example}${truncation}. ${WHAT_HAS_A_LOSS[trainOn]}`,
+      `Cannot train on ${path}: ${unsupervisedRows.count} of ${rows} rows (${percent(unsupervisedRows.count, rows)}) have no token to train on, expected at most ${percent(maxUnsupervisedFraction, 1)} (data.maxUnsupervisedFraction); the first is ${path}:${unsupervisedRows.example}${truncation}. ${WHAT_HAS_A_LOSS[trainOn]}`,
     );
   }
   if (rowsThatEnd === 0 && !allowNoEos) {

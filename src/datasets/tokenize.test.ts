@@ -277,7 +277,7 @@ describe("checkDataset()", () => {
     ]);
     const above = await dataset([...Array<unknown>(18).fill(good), empty]);
     expect(await refusal(() => checkDataset(above))).toBe(
-      'Cannot train on d.jsonl: 1 of 19 rows (5.3 %) have no token to train on, expected at most 5 % (maxUnsupervisedFraction); the first is d.jsonl:19. With trainOn "completions" only completions are trained on: are they empty?',
+      'Cannot train on d.jsonl: 1 of 19 rows (5.3 %) have no token to train on, expected at most 5 % (data.maxUnsupervisedFraction); the first is d.jsonl:19. With trainOn "completions" only completions are trained on: are they empty?',
     );
     expect(checkDataset(above, { maxUnsupervisedFraction: 0.1 })).toHaveLength(1);
   });
@@ -285,7 +285,7 @@ describe("checkDataset()", () => {
   it("refuses conversations without an assistant", async () => {
     const none = await dataset([{ messages: chat.slice(0, 1) }]);
     expect(await refusal(() => checkDataset(none, { maxUnsupervisedFraction: 1 }))).toBe(
-      'Cannot train on d.jsonl: 1 of 1 rows (100 %) have no token to train on, expected at most 100 % (maxUnsupervisedFraction); the first is d.jsonl:1. With trainOn "assistant" only messages of role "assistant" are trained on: are there any?',
+      'Cannot train on d.jsonl: 1 of 1 rows (100 %) have no token to train on, expected at most 100 % (data.maxUnsupervisedFraction); the first is d.jsonl:1. With trainOn "assistant" only messages of role "assistant" are trained on: are there any?',
     );
   });
 

@@ -1,6 +1,7 @@
 /** The commands and options of `hone`. Each command's code is loaded when it runs, so that `--help` answers at once. */
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { nameList, wholeNumber } from "./number-options.js";
 
 /** The whole command line. Failures throw: `CommanderError` for the line itself, anything else from the command. */
 export function createProgram(): Command {
@@ -10,6 +11,7 @@ export function createProgram(): Command {
     .exitOverride()
     .showSuggestionAfterError()
     .configureHelp({ sortSubcommands: false });
+  addTokenizer(program);
   addRuns(program);
   return program;
 }
@@ -20,6 +22,22 @@ const projectOption = (): Option =>
     "this directory",
   );
 const jsonOption = (): Option => new Option("--json", "print machine-readable lines on standard output");
+
+function addTokenizer(program: Command): void {
+  const tokenizer = program.command("tokenizer").description("make a tokenizer");
+  tokenizer
+    .command("train <files...>")
+    .description("byte-level BPE from texts: .jsonl files, or plain text")
+    .requiredOption("-o, --output <dir>", "where the tokenizer goes: a new or empty directory")
+    .requiredOption("--vocab-size <n>", "tokens in all: special tokens, 256 bytes and merges", wholeNumber(1))
+    .option("--field <names>", "columns of .jsonl files that hold text, separated by commas", nameList)
+    .option("--min-frequency <n>", "a pair seen less often is not merged", wholeNumber(1), 2)
+    .option("--chat", "add ChatML's turn tokens and its chat template", false)
+    .addOption(jsonOption())
+    .action(async (files, options) =>
+      (await import("./commands/tokenizer-train.js")).trainTokenizer(files, options),
+    );
+}
 
 function addRuns(program: Command): void {
   const runs = program.command("runs").description("show the runs of a project");

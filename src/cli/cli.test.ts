@@ -1,0 +1,188 @@
+/** The command as a user runs it: a process of its own, its output and its exit code. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, expect, it } from "vitest";
+import { openRunStore } from "../runs/index.js";
+import { loadTokenizer } from "../text/index.js";
+
+const MAIN = join(import.meta.dirname, "../../dist/cli/main.js");
+
+beforeAll(() => {
+  expect(existsSync(MAIN), "dist/cli/main.js is missing: run `npm run build` first").toBe(true);
+});
+
+interface Exit {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function hone(arguments_: readonly string[], cwd: string = tmpdir()): Exit {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...arguments_], {
+    encoding: "utf8",
+    cwd,
+  });
+  return { code: status, stdout, stderr };
+}
+
+const project = (): string => mkdtempSync(join(tmpdir(), "hone-cli-"));
+
+function projectWithRun(): string {
+  const directory = project();
+  const store = openRunStore(directory, { now: () => new Date("2026-11-20T10:00:00Z") });
+  const spec = { method: "sft", config: { model: "tiny" }, seed: 7, versions: {}, dataHashes: {} };
+  const run = store.createRun({ ...spec, name: "first try" });
+  run.logMetrics(1, { "loss/train": 2.5, "optimizer/grad_norm": 1 }, { "tokens/per_second": 900 });
+  run.logMetrics(2, { "loss/train": 1.25 });
+  run.close("finished");
+  store.close();
+  return directory;
+}
+
+it("hone --help lists the commands and answers in under 0.2 s", () => {
+  const help = hone(["--help"]);
+  expect(help.code).toBe(0);
+  expect(help.stdout).toContain("Usage: hone [options] [command]");
+  for (const command of ["tokenizer", "runs"]) expect(help.stdout).toContain(`\n  ${command} `);
+  // The fastest of several: other tests use the same cores.
+  let fastestMs = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < 10 && fastestMs >= 200; attempt++) {
+    const began = performance.now();
+    hone(["--help"]);
+    fastestMs = Math.min(fastestMs, performance.now() - began);
+  }
+  expect(fastestMs).toBeLessThan(200);
+});
+
+it("an unknown command or option exits with 2 and suggests the one that was meant", () => {
+  expect(hone(["rnus"])).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: "error: unknown command 'rnus'\n(Did you mean runs?)\n",
+  });
+  expect(hone(["runs", "list", "--projet", "x"])).toMatchObject({
+    code: 2,
+    stderr: "error: unknown option '--projet'\n(Did you mean --project?)\n",
+  });
+});
+
+it("a user's mistake prints the message alone and exits with 2", () => {
+  const directory = project();
+  expect(hone(["runs", "show", "sft-1"], directory)).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `Cannot read runs of ${directory}: it has no .hone/store.sqlite, expected the directory a run was started in. Name it with --project\n`,
+  });
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+it("hone runs lists runs as a table, and as lines of JSON with --json", () => {
+  const directory = projectWithRun();
+  const table = hone(["runs"], directory);
+  expect(table.stdout.split("\n")).toEqual([
+    "run    name       status    step    loss  created (UTC)",
+    "sft-1  first try  finished     2  1.2500  2026-11-20 10:00",
+    "",
+  ]);
+  const json = hone(["runs", "list", "--json", "--project", directory]);
+  expect(JSON.parse(json.stdout)).toEqual({
+    type: "run",
+    id: "sft-1",
+    name: "first try",
+    method: "sft",
+    status: "finished",
+    step: 2,
+    loss: 1.25,
+    created: "2026-11-20T10:00:00.000Z",
+  });
+});
+
+it("hone runs calls a run killed when no process writes to it any more", () => {
+  const directory = project();
+  const script = `
+    const { openRunStore } = await import(${JSON.stringify(join(import.meta.dirname, "../../dist/runs/index.js"))});
+    const run = openRunStore(${JSON.stringify(directory)}).createRun({ method: "sft", config: {}, seed: 1, versions: {}, dataHashes: {} });
+    run.logMetrics(3, { "loss/train": 1 });
+    process.kill(process.pid, "SIGKILL");`;
+  const { signal } = spawnSync(process.execPath, ["--input-type=module", "-e", script]);
+  expect(signal).toBe("SIGKILL");
+  expect(hone(["runs"], directory).stdout).toMatch(/^sft-1 +killed +3 +1\.0000/m);
+});
+
+it("hone runs metrics shows a row per step and refuses a metric that was never logged", () => {
+  const directory = projectWithRun();
+  expect(hone(["runs", "metrics", "sft-1"], directory).stdout.split("\n")).toEqual([
+    "step  loss/train  optimizer/grad_norm  tokens/per_second",
+    "   1         2.5                    1                900",
+    "   2        1.25",
+    "",
+  ]);
+  expect(hone(["runs", "metrics", "sft-1", "--name", "loss/nll"], directory)).toMatchObject({
+    code: 2,
+    stderr:
+      'Cannot show metric "loss/nll" of run "sft-1": it was never logged, expected one of loss/train, optimizer/grad_norm, tokens/per_second\n',
+  });
+});
+
+it("hone tokenizer train writes a tokenizer that loads, and never over files that are there", () => {
+  const directory = project();
+  const rows = ["the cat sat on the mat", "the dog sat on the log"].map((text) => ({ question: text }));
+  writeFileSync(join(directory, "rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+  const train = ["tokenizer", "train", "rows.jsonl", "-o", "tok", "--vocab-size", "265"];
+  expect(hone([...train, "--field", "question", "--chat"], directory)).toEqual({
+    code: 0,
+    stdout: "Wrote a tokenizer of 265 tokens to tok\n",
+    stderr: "",
+  });
+  const tokenizer = loadTokenizer(join(directory, "tok"));
+  const ids = tokenizer.encode("the mat<|im_end|>");
+  expect(tokenizer.decode(ids)).toBe("the mat<|im_end|>");
+  expect(ids.at(-1)).toBe(tokenizer.eosId);
+  expect(ids.length).toBeLessThan("the mat".length);
+  expect(hone([...train, "--field", "question"], directory)).toMatchObject({
+    code: 2,
+    stderr: "Cannot write tokenizer to tok: it already has files, expected a new or empty directory\n",
+  });
+});
+
+it("hone tokenizer train names file, line and columns where a row has no text", () => {
+  const directory = project();
+  writeFileSync(join(directory, "rows.jsonl"), '{"question":"a","answer":"b"}\n{"question":"a"}\n');
+  const train = (field: string[]) =>
+    hone(["tokenizer", "train", "rows.jsonl", "-o", "tok", "--vocab-size", "300", ...field], directory);
+  expect(train([]).stderr).toBe(
+    'Cannot read texts of rows.jsonl:1: the row has none of text, prompt, completion, messages, expected some of the row\'s columns ("question", "answer"). Name them with --field\n',
+  );
+  expect(train(["--field", "question,answer"]).stderr).toBe(
+    'Cannot read texts of rows.jsonl:2: field "answer" holds no text, expected some of the row\'s columns ("question"). Name them with --field\n',
+  );
+  mkdirSync(join(directory, "tok"));
+  expect(train(["--vocab-size", "3x"])).toMatchObject({
+    code: 2,
+    stderr:
+      "error: option '--vocab-size <n>' argument '3x' is invalid. Expected a whole number of at least 1.\n",
+  });
+  expect(readdirSync(join(directory, "tok"))).toEqual([]);
+});
+
+it("a failure that is nobody's mistake exits with 3, with the stack and where to report it", () => {
+  const directory = project();
+  mkdirSync(join(directory, ".hone/store.sqlite"), { recursive: true });
+  const { code, stderr } = hone(["runs"], directory);
+  expect(code).toBe(3);
+  expect(stderr).toMatch(/^Hone failed: .*\n\n(.*\n)*? {4}at .*\n/);
+  expect(stderr).toContain("This is a bug in Hone. Please report");
+});
+
+it("every command's help is at hand", () => {
+  for (const command of [["runs"], ["runs", "metrics"], ["tokenizer", "train"]]) {
+    const { code, stdout } = hone([...command, "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Usage: hone ${command.join(" ")}`);
+  }
+  expect(hone(["--version"]).stdout.trim()).toBe(
+    JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8")).version,
+  );
+});

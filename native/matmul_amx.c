@@ -38,7 +38,7 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void split_pairs(__
 }
 
 /* 16 vectors, 32 of k, k side by side: `out[part]` gets one row for each vector. */
-HONE_TARGET_AMX static inline void rows_of_vectors(const hone_panel *p, int64_t vector, int64_t k, __m512i out[3][16]) {
+HONE_TARGET_AMX static inline void rows_of_vectors(const hone_vectors *p, int64_t vector, int64_t k, __m512i out[3][16]) {
   /* Two of k at a time lie in one 64-bit place; evens and odds are parted with one shuffle of two registers. */
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odds = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
@@ -63,7 +63,7 @@ HONE_TARGET_AMX static inline void rows_of_vectors(const hone_panel *p, int64_t 
 }
 
 /* 16 vectors, 32 of k, vectors side by side: `out[part]` gets one row for each pair of k. */
-HONE_TARGET_AMX static inline void rows_of_pairs(const hone_panel *p, int64_t vector, int64_t k, __m512i out[3][16]) {
+HONE_TARGET_AMX static inline void rows_of_pairs(const hone_vectors *p, int64_t vector, int64_t k, __m512i out[3][16]) {
   const __m512 scale = _mm512_set1_ps(p->scale);
   const int64_t wide = p->vectors - vector;
   const __mmask16 some = wide >= 16 ? 0xffff : wide > 0 ? (__mmask16)((1u << wide) - 1) : 0;
@@ -80,48 +80,51 @@ HONE_TARGET_AMX static inline void rows_of_pairs(const hone_panel *p, int64_t ve
   }
 }
 
-HONE_TARGET_AMX static inline __attribute__((always_inline)) void pack(char *out, const hone_panel *p, int want_pairs) {
+/* k outside, so that rows with vectors side by side are read through, not in strips. */
+HONE_TARGET_AMX static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_bytes,
+                                                                        const hone_vectors *p, int want_pairs) {
   for (int64_t k = 0; k < p->k; k += 32, out += STEP_BYTES)
-    for (int64_t half = 0; half < 2; half++) {
-      __m512i rows[3][16];
-      if (p->k_contiguous) rows_of_vectors(p, 16 * half, k, rows);
-      else rows_of_pairs(p, 16 * half, k, rows);
-      const int turn = p->k_contiguous == want_pairs;
-      for (int part = 0; part < 3; part++) {
-        if (turn) transpose16(rows[part]);
-        __m512i *to = (__m512i *)(out + (2 * part + half) * TILE_BYTES);
-        for (int i = 0; i < 16; i++) _mm512_store_si512(to + i, rows[part][i]);
+    for (int64_t vector = 0; vector < p->vectors; vector += 32)
+      for (int64_t half = 0; half < 2; half++) {
+        __m512i rows[3][16];
+        if (p->k_contiguous) rows_of_vectors(p, vector + 16 * half, k, rows);
+        else rows_of_pairs(p, vector + 16 * half, k, rows);
+        const int turn = p->k_contiguous == want_pairs;
+        for (int part = 0; part < 3; part++) {
+          if (turn) transpose16(rows[part]);
+          __m512i *to = (__m512i *)(out + vector / 32 * panel_bytes + (2 * part + half) * TILE_BYTES);
+          for (int i = 0; i < 16; i++) _mm512_store_si512(to + i, rows[part][i]);
+        }
       }
-    }
 }
 
-HONE_TARGET_AMX static void pack_a(void *out, const hone_panel *panel) { pack(out, panel, 0); }
-HONE_TARGET_AMX static void pack_b(void *out, const hone_panel *panel) { pack(out, panel, 1); }
+HONE_TARGET_AMX static void pack_a(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 0); }
+HONE_TARGET_AMX static void pack_b(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 1); }
 
-/* Registers 0-3 are C, 4-5 are A, 6-7 are B. */
-#define MULTIPLY                                                                                                       \
-  _tile_dpbf16ps(0, 4, 6);                                                                                             \
-  _tile_dpbf16ps(1, 4, 7);                                                                                             \
-  _tile_dpbf16ps(2, 5, 6);                                                                                             \
-  _tile_dpbf16ps(3, 5, 7);
-#define LOAD_A(part)                                                                                                   \
-  _tile_loadd(4, a + (2 * (part)) * TILE_BYTES, 64);                                                                   \
-  _tile_loadd(5, a + (2 * (part) + 1) * TILE_BYTES, 64);
-#define LOAD_B(part)                                                                                                   \
-  _tile_loadd(6, b + (2 * (part)) * TILE_BYTES, 64);                                                                   \
-  _tile_loadd(7, b + (2 * (part) + 1) * TILE_BYTES, 64);
+/* Registers 0-3 are C, 4-5 are A, 6-7 are B. `tall`, `wide`: whether the second 16 rows, columns are wanted. */
+#define MULTIPLY                                \
+  _tile_dpbf16ps(0, 4, 6);                      \
+  if (wide) _tile_dpbf16ps(1, 4, 7);            \
+  if (tall) _tile_dpbf16ps(2, 5, 6);            \
+  if (tall && wide) _tile_dpbf16ps(3, 5, 7);
+#define LOAD_A(part)                                   \
+  _tile_loadd(4, a + (2 * (part)) * TILE_BYTES, 64);   \
+  if (tall) _tile_loadd(5, a + (2 * (part) + 1) * TILE_BYTES, 64);
+#define LOAD_B(part)                                   \
+  _tile_loadd(6, b + (2 * (part)) * TILE_BYTES, 64);   \
+  if (wide) _tile_loadd(7, b + (2 * (part) + 1) * TILE_BYTES, 64);
 
-HONE_TARGET_AMX static void tile(int64_t k, const void *packed_a, const void *packed_b, float *c, int64_t ldc,
-                                 int accumulate) {
-  const char *a = packed_a, *b = packed_b;
+HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64_t k, const char *a, const char *b,
+                                                                           float *c, int64_t ldc, int accumulate,
+                                                                           const int tall, const int wide) {
   const int64_t stride = ldc * 4;
   float *low = c + 16 * ldc;
   __asm__ volatile("" : : : "memory"); /* the intrinsics do not say that they read memory */
   if (accumulate) {
     _tile_loadd(0, c, stride);
-    _tile_loadd(1, c + 16, stride);
-    _tile_loadd(2, low, stride);
-    _tile_loadd(3, low + 16, stride);
+    if (wide) _tile_loadd(1, c + 16, stride);
+    if (tall) _tile_loadd(2, low, stride);
+    if (tall && wide) _tile_loadd(3, low + 16, stride);
   } else {
     _tile_zero(0);
     _tile_zero(1);
@@ -138,9 +141,17 @@ HONE_TARGET_AMX static void tile(int64_t k, const void *packed_a, const void *pa
     LOAD_B(0) MULTIPLY
   }
   _tile_stored(0, c, stride);
-  _tile_stored(1, c + 16, stride);
-  _tile_stored(2, low, stride);
-  _tile_stored(3, low + 16, stride);
+  if (wide) _tile_stored(1, c + 16, stride);
+  if (tall) _tile_stored(2, low, stride);
+  if (tall && wide) _tile_stored(3, low + 16, stride);
+}
+
+HONE_TARGET_AMX static void tile(int64_t k, const char *a, const char *b, float *c, int64_t ldc, int accumulate,
+                                 int64_t rows, int64_t columns) {
+  if (rows > 16 && columns > 16) multiply(k, a, b, c, ldc, accumulate, 1, 1);
+  else if (rows > 16) multiply(k, a, b, c, ldc, accumulate, 1, 0);
+  else if (columns > 16) multiply(k, a, b, c, ldc, accumulate, 0, 1);
+  else multiply(k, a, b, c, ldc, accumulate, 0, 0);
 }
 
 /* Eight tiles of 16 rows of 64 bytes: the layout that LDTILECFG reads. */
@@ -162,5 +173,5 @@ HONE_TARGET_AMX static void enter(void) {
 /* Tiles in use make every switch of threads slower. */
 HONE_TARGET_AMX static void leave(void) { _tile_release(); }
 
-const hone_tile hone_tile_amx = {32, 32, 32, 256, 6, pack_a, pack_b, tile, enter, leave};
+const hone_tile hone_tile_amx = {32, 32, 32, 512, 6, pack_a, pack_b, tile, enter, leave};
 #endif

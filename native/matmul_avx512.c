@@ -9,47 +9,62 @@
 #define MR 12
 #define NR 32
 
-/* Packed panel of `width` vectors: for each k, its `width` numbers. */
-HONE_TARGET_AVX512 static inline __attribute__((always_inline)) void pack(float *out, const hone_panel *p, int64_t width) {
+/* 16 vectors at most, side by side in rows of k: out[k][first ..]. */
+HONE_TARGET_AVX512 static inline __attribute__((always_inline)) void copy_rows(float *out, int64_t width, int64_t first,
+                                                                               const hone_vectors *p, int64_t vector,
+                                                                               int64_t k, int64_t left) {
   const __m512 scale = _mm512_set1_ps(p->scale);
-  for (int64_t first = 0; first < width; first += 16) {
-    const int64_t count = width - first < 16 ? width - first : 16;
-    const int64_t there = p->vectors - first;
-    const __mmask16 place = (__mmask16)((1u << count) - 1);
-    const __mmask16 some = there >= 16 ? 0xffff : there > 0 ? (__mmask16)((1u << there) - 1) : 0;
-    if (!p->k_contiguous) {
-      for (int64_t k = 0; k < p->k; k++) {
-        const __m512 x = _mm512_maskz_loadu_ps(some & place, p->data + k * p->ld + first);
-        _mm512_mask_storeu_ps(out + k * width + first, place, _mm512_mul_ps(x, scale));
-      }
-      continue;
-    }
-    for (int64_t k = 0; k < p->k; k += 16) {
-      const int64_t left = p->k - k < 16 ? p->k - k : 16;
-      const __mmask16 length = (__mmask16)((1u << left) - 1);
-      __m512i rows[16];
-      for (int64_t i = 0; i < 16; i++)
-        rows[i] = i < count && first + i < p->vectors
-                      ? _mm512_castps_si512(_mm512_mul_ps(
-                            _mm512_maskz_loadu_ps(length, p->data + (first + i) * p->ld + k), scale))
-                      : _mm512_setzero_si512();
-      transpose16(rows);
-      for (int64_t i = 0; i < left; i++)
-        _mm512_mask_storeu_ps(out + (k + i) * width + first, place, _mm512_castsi512_ps(rows[i]));
+  const int64_t count = width - first < 16 ? width - first : 16, there = p->vectors - vector - first;
+  const __mmask16 place = (__mmask16)((1u << count) - 1);
+  const __mmask16 some = there >= 16 ? place : there > 0 ? place & (__mmask16)((1u << there) - 1) : 0;
+  for (int64_t i = 0; i < left; i++) {
+    const __m512 x = _mm512_maskz_loadu_ps(some, p->data + (k + i) * p->ld + vector + first);
+    _mm512_mask_storeu_ps(out + i * width + first, place, _mm512_mul_ps(x, scale));
+  }
+}
+
+/* The same from vectors whose k lie side by side. */
+HONE_TARGET_AVX512 static inline __attribute__((always_inline)) void turn_rows(float *out, int64_t width, int64_t first,
+                                                                               const hone_vectors *p, int64_t vector,
+                                                                               int64_t k, int64_t left) {
+  const __m512 scale = _mm512_set1_ps(p->scale);
+  const int64_t count = width - first < 16 ? width - first : 16;
+  const __mmask16 place = (__mmask16)((1u << count) - 1), length = (__mmask16)((1u << left) - 1);
+  __m512i rows[16];
+  for (int64_t i = 0; i < 16; i++)
+    rows[i] = i < count && vector + first + i < p->vectors
+                  ? _mm512_castps_si512(_mm512_mul_ps(
+                        _mm512_maskz_loadu_ps(length, p->data + (vector + first + i) * p->ld + k), scale))
+                  : _mm512_setzero_si512();
+  transpose16(rows);
+  for (int64_t i = 0; i < left; i++)
+    _mm512_mask_storeu_ps(out + i * width + first, place, _mm512_castsi512_ps(rows[i]));
+}
+
+/* A panel of `width` vectors holds, for each k, its `width` numbers. */
+HONE_TARGET_AVX512 static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_bytes,
+                                                                          const hone_vectors *p, const int64_t width) {
+  for (int64_t k = 0; k < p->k; k += 16) {
+    const int64_t left = p->k - k < 16 ? p->k - k : 16;
+    for (int64_t vector = 0; vector < p->vectors; vector += width) {
+      float *to = (float *)(out + vector / width * panel_bytes) + k * width;
+      for (int64_t first = 0; first < width; first += 16)
+        if (p->k_contiguous) turn_rows(to, width, first, p, vector, k, left);
+        else copy_rows(to, width, first, p, vector, k, left);
     }
   }
 }
 
-HONE_TARGET_AVX512 static void pack_a(void *out, const hone_panel *panel) { pack(out, panel, MR); }
-HONE_TARGET_AVX512 static void pack_b(void *out, const hone_panel *panel) { pack(out, panel, NR); }
+HONE_TARGET_AVX512 static void pack_a(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, MR); }
+HONE_TARGET_AVX512 static void pack_b(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, NR); }
 
-HONE_TARGET_AVX512 static void tile(int64_t k, const void *packed_a, const void *packed_b, float *c, int64_t ldc,
-                                    int accumulate) {
-  const float *a = packed_a, *b = packed_b;
+HONE_TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(int64_t k, const float *a, const float *b,
+                                                                              float *c, int64_t ldc, int accumulate,
+                                                                              const int wide) {
   __m512 sums[MR][2];
 #pragma GCC unroll 12
-  for (int i = 0; i < MR; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
   for (int i = 0; i < MR; i++) {
+    sums[i][0] = sums[i][1] = _mm512_setzero_ps();
     __builtin_prefetch(c + i * ldc, 1);
     __builtin_prefetch(c + i * ldc + 31, 1);
   }
@@ -61,7 +76,7 @@ HONE_TARGET_AVX512 static void tile(int64_t k, const void *packed_a, const void 
     for (int i = 0; i < MR; i++) {
       const __m512 x = _mm512_set1_ps(a[i]);
       sums[i][0] = _mm512_fmadd_ps(x, b0, sums[i][0]);
-      sums[i][1] = _mm512_fmadd_ps(x, b1, sums[i][1]);
+      if (wide) sums[i][1] = _mm512_fmadd_ps(x, b1, sums[i][1]);
     }
   }
 #pragma GCC unroll 12
@@ -69,11 +84,18 @@ HONE_TARGET_AVX512 static void tile(int64_t k, const void *packed_a, const void 
     float *row = c + i * ldc;
     if (accumulate) {
       sums[i][0] = _mm512_add_ps(sums[i][0], _mm512_loadu_ps(row));
-      sums[i][1] = _mm512_add_ps(sums[i][1], _mm512_loadu_ps(row + 16));
+      if (wide) sums[i][1] = _mm512_add_ps(sums[i][1], _mm512_loadu_ps(row + 16));
     }
     _mm512_storeu_ps(row, sums[i][0]);
-    _mm512_storeu_ps(row + 16, sums[i][1]);
+    if (wide) _mm512_storeu_ps(row + 16, sums[i][1]);
   }
+}
+
+HONE_TARGET_AVX512 static void tile(int64_t k, const char *a, const char *b, float *c, int64_t ldc, int accumulate,
+                                    int64_t rows, int64_t columns) {
+  (void)rows;
+  if (columns > 16) multiply(k, (const float *)a, (const float *)b, c, ldc, accumulate, 1);
+  else multiply(k, (const float *)a, (const float *)b, c, ldc, accumulate, 0);
 }
 
 static void nothing(void) {}

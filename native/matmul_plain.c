@@ -5,27 +5,32 @@
 #include <immintrin.h>
 #endif
 
-/* Packed panel of `width` vectors: for each k, its `width` numbers. */
-static inline __attribute__((always_inline)) void pack(float *out, const hone_panel *p, int64_t width) {
-  const int64_t there = p->vectors < width ? p->vectors : width;
-  for (int64_t k = 0; k < p->k; k++, out += width) {
-    if (p->k_contiguous)
-      for (int64_t i = 0; i < there; i++) out[i] = p->data[i * p->ld + k] * p->scale;
-    else
-      for (int64_t i = 0; i < there; i++) out[i] = p->data[k * p->ld + i] * p->scale;
-    for (int64_t i = there; i < width; i++) out[i] = 0.0f;
+/* A panel of `width` vectors holds, for each k, its `width` numbers. */
+static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_bytes, const hone_vectors *p,
+                                                       const int64_t width) {
+  for (int64_t vector = 0; vector < p->vectors; vector += width, out += panel_bytes) {
+    const int64_t there = p->vectors - vector < width ? p->vectors - vector : width;
+    float *to = (float *)out;
+    for (int64_t k = 0; k < p->k; k++, to += width) {
+      if (p->k_contiguous)
+        for (int64_t i = 0; i < there; i++) to[i] = p->data[(vector + i) * p->ld + k] * p->scale;
+      else
+        for (int64_t i = 0; i < there; i++) to[i] = p->data[k * p->ld + vector + i] * p->scale;
+      for (int64_t i = there; i < width; i++) to[i] = 0.0f;
+    }
   }
 }
 
 static void nothing(void) {}
 
 #if defined(__x86_64__)
-HONE_TARGET_AVX2 static void pack_a_avx2(void *out, const hone_panel *panel) { pack(out, panel, 6); }
-HONE_TARGET_AVX2 static void pack_b_avx2(void *out, const hone_panel *panel) { pack(out, panel, 16); }
+HONE_TARGET_AVX2 static void pack_a_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 6); }
+HONE_TARGET_AVX2 static void pack_b_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 16); }
 
-HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const void *packed_a, const void *packed_b, float *c, int64_t ldc,
-                                       int accumulate) {
-  const float *a = packed_a, *b = packed_b;
+HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const char *packed_a, const char *packed_b, float *c, int64_t ldc,
+                                       int accumulate, int64_t rows, int64_t columns) {
+  (void)rows, (void)columns;
+  const float *a = (const float *)packed_a, *b = (const float *)packed_b;
   __m256 sums[6][2];
 #pragma GCC unroll 6
   for (int i = 0; i < 6; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
@@ -53,11 +58,13 @@ HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const void *packed_a, const vo
 const hone_tile hone_tile_avx2 = {6, 16, 1, 256, 4, pack_a_avx2, pack_b_avx2, tile_avx2, nothing, nothing};
 #endif
 
-static void pack_a_scalar(void *out, const hone_panel *panel) { pack(out, panel, 4); }
-static void pack_b_scalar(void *out, const hone_panel *panel) { pack(out, panel, 8); }
+static void pack_a_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 4); }
+static void pack_b_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 8); }
 
-static void tile_scalar(int64_t k, const void *packed_a, const void *packed_b, float *c, int64_t ldc, int accumulate) {
-  const float *a = packed_a, *b = packed_b;
+static void tile_scalar(int64_t k, const char *packed_a, const char *packed_b, float *c, int64_t ldc, int accumulate,
+                        int64_t rows, int64_t columns) {
+  (void)rows, (void)columns;
+  const float *a = (const float *)packed_a, *b = (const float *)packed_b;
   float sums[4][8] = {{0}};
   for (int64_t at = 0; at < k; at++, a += 4, b += 8)
     for (int i = 0; i < 4; i++)

@@ -1,5 +1,5 @@
 /** Host arrays and the files that hold them. */
-export { type ByteSink, writeFileAside } from "./byte-file.js";
+export { type ByteFile, type ByteSink, openByteFile, writeFileAside } from "./byte-file.js";
 export { type ArrayOf, BYTES_PER_ELEMENT, type DType } from "./dtype.js";
 export { type GgufFile, openGguf } from "./gguf.js";
 export type { GgufEntry } from "./gguf-header.js";

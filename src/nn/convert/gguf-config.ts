@@ -35,6 +35,14 @@ export function configOfGguf(file: GgufFile): Record<string, unknown> {
     const value = read.numberOr(key(name), headWidth);
     if (value !== headWidth) throw read.refuse(`${key(name)} is ${value}`, `the head's width ${headWidth}`);
   }
+  // A layer has at least one tensor, so a lying count cannot make us describe more layers than the file holds.
+  const layers = read.number(key("block_count"));
+  if (layers > file.tensors.size) {
+    throw read.refuse(
+      `${key("block_count")} is ${layers}`,
+      `at most ${file.tensors.size}, its number of tensors`,
+    );
+  }
   const embedding = file.tensors.get("token_embd.weight");
   if (embedding === undefined) throw read.refuse("it has no token_embd.weight", "an embedding");
   const window = read.numberOr(key("attention.sliding_window"), 0);
@@ -46,7 +54,7 @@ export function configOfGguf(file: GgufFile): Record<string, unknown> {
     vocab_size: embedding.shape[0],
     hidden_size: hidden,
     intermediate_size: read.number(key("feed_forward_length")),
-    num_hidden_layers: read.number(key("block_count")),
+    num_hidden_layers: layers,
     num_attention_heads: heads,
     num_key_value_heads: read.numberOr(key("attention.head_count_kv"), heads),
     head_dim: headWidth,

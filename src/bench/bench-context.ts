@@ -5,15 +5,18 @@ import { type Contender, measureInTurn, type TurnOptions } from "./measure-in-tu
 import type { ModelShape } from "./model-shape.js";
 import { type PythonPeer, startPythonPeer } from "./python-peer.js";
 import type { BenchResult } from "./report.js";
-import type { SftJob } from "./sft-job.js";
 
 /** Our side of a comparison; closing it ends its engine. */
 export interface ClosableContender extends Contender {
   close(): Promise<void>;
 }
 
-/** How the weights that are not trained are kept. */
-export type Precision = "f32" | "4bit";
+export interface TrainerOptions {
+  /** Keeps the weights that are not trained in 4 bits. @default false */
+  readonly quantised?: boolean;
+  /** Computes activations twice to keep fewer. @default false */
+  readonly gradientCheckpointing?: boolean;
+}
 
 export interface BenchContext {
   readonly threads: number;
@@ -23,9 +26,7 @@ export interface BenchContext {
   readonly only: readonly string[] | null;
   readonly repeats: number | null;
   /** A training engine with random weights of this shape; a turn is one forward, backward and AdamW update. */
-  openTrainer(shape: ModelShape, precision: Precision): Promise<ClosableContender>;
-  /** A turn is a whole training: files in, trained model out. */
-  openSft(job: SftJob): Promise<ClosableContender>;
+  openTrainer(shape: ModelShape, options?: TrainerOptions): Promise<ClosableContender>;
   openRuntime(): Promise<MatmulRuntime>;
   /** Says something to whoever waits. */
   note(text: string): void;

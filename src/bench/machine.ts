@@ -21,11 +21,13 @@ export function machineCpuSeconds(): number | null {
   return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND;
 }
 
-/** Seconds of CPU time of one process, its threads included. */
+/** Seconds of CPU time of one process, with its threads and the children it has waited for. */
 export function processCpuSeconds(pid: number): number | null {
   // The command's name is in parentheses and may itself have spaces.
   const fields = readProc(`/proc/${pid}/stat`)?.split(") ").at(-1)?.split(" ");
-  return fields === undefined ? null : (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  if (fields === undefined) return null;
+  const [user, system, childrenUser, childrenSystem] = fields.slice(11, 15).map(Number);
+  return (user! + system! + childrenUser! + childrenSystem!) / TICKS_PER_SECOND;
 }
 
 /** The most physical memory this process has held so far. */

@@ -3,14 +3,14 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { median } from "../base/index.js";
-import { type BenchContext, openPeer, type Precision } from "./bench-context.js";
+import { type BenchContext, openPeer, type TrainerOptions } from "./bench-context.js";
 import { peakResidentBytes } from "./machine.js";
 import { MODEL_SHAPES, type ModelShape } from "./model-shape.js";
 import type { BenchResult } from "./report.js";
 
 interface MemoryCase {
   readonly shape: ModelShape;
-  readonly precision: Precision;
+  readonly trainer: TrainerOptions;
   readonly steps: number;
   /** The model of tools/peers/torch_step.py that does the same, if one does. */
   readonly peerModel?: string;
@@ -18,11 +18,17 @@ interface MemoryCase {
 
 const CASES: Readonly<Record<string, MemoryCase>> = {
   "qwen2.5-0.5b-lora-f32": {
-    ...{ shape: MODEL_SHAPES["qwen2.5-0.5b"], precision: "f32", steps: 3 },
+    ...{ shape: MODEL_SHAPES["qwen2.5-0.5b"], trainer: {}, steps: 3 },
     peerModel: "qwen2.5-0.5b-lora",
   },
-  "qwen2.5-0.5b-lora-4bit": { shape: MODEL_SHAPES["qwen2.5-0.5b"], precision: "4bit", steps: 3 },
-  "qwen2.5-7b-lora-4bit": { shape: MODEL_SHAPES["qwen2.5-7b"], precision: "4bit", steps: 1 },
+  "qwen2.5-0.5b-lora-4bit": {
+    ...{ shape: MODEL_SHAPES["qwen2.5-0.5b"], trainer: { quantised: true }, steps: 3 },
+  },
+  "qwen2.5-7b-lora-4bit": {
+    shape: MODEL_SHAPES["qwen2.5-7b"],
+    trainer: { quantised: true, gradientCheckpointing: true },
+    steps: 1,
+  },
 };
 
 const Measured = z.object({ seconds: z.number(), peakBytes: z.number() });
@@ -55,7 +61,7 @@ export async function measureMemoryCase(context: BenchContext, name: string): Pr
       `Cannot measure memory case "${name}": expected one of ${Object.keys(CASES).join(", ")}`,
     );
   }
-  const trainer = await context.openTrainer(memoryCase.shape, memoryCase.precision);
+  const trainer = await context.openTrainer(memoryCase.shape, memoryCase.trainer);
   try {
     const seconds: number[] = [];
     for (let step = 0; step < memoryCase.steps; step++) seconds.push(await trainer.seconds());

@@ -31,7 +31,6 @@ function fixed(seconds: number): ClosableContender & { closed: boolean } {
 const CONTEXT: BenchContext = {
   ...{ threads: 1, python: null, only: null, repeats: 3 },
   openTrainer: async () => fixed(0.5),
-  openSft: async () => fixed(0.5),
   openRuntime: () => Promise.reject(new Error("not needed")),
   note: () => undefined,
 };

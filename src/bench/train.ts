@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BenchContext, compare, openPeer, resultOf } from "./bench-context.js";
+import { honeSft } from "./hone-sft.js";
 import { distinctLinears, matmulContender, matmulFlops } from "./matmul.js";
 import { measureInTurn } from "./measure-in-turn.js";
 import { MODEL_SHAPES } from "./model-shape.js";
@@ -36,7 +37,7 @@ async function againstTorch(
     "--threads",
     String(context.threads),
   ]);
-  const ours = await context.openTrainer(shape, "f32");
+  const ours = await context.openTrainer(shape);
   const result = await compare(context, name, { ours, peer }, { repeats: model === "tiny" ? 15 : 5 });
   const flops = stepFlops(shape);
   return {
@@ -57,7 +58,7 @@ async function smallAndMatmul(context: BenchContext): Promise<BenchResult[]> {
   const matmulPeer = await openPeer(context, "torch_matmul.py", [
     ...[String(tokens), ...sizes, "--serve", "--threads", threads],
   ]);
-  const step = await context.openTrainer(shape, "f32");
+  const step = await context.openTrainer(shape);
   const products = await matmulContender(await context.openRuntime(), linears, tokens);
   try {
     const peers = stepPeer === null || matmulPeer === null ? [] : [stepPeer, matmulPeer];
@@ -101,7 +102,7 @@ async function againstTrl(context: BenchContext): Promise<BenchResult> {
       ...["--rows-per-step", String(job.batchSize), "--max-length", String(job.maxLength)],
       ...["--threads", String(context.threads)],
     ]);
-    const ours = await context.openSft(job);
+    const ours = honeSft(job, context.threads);
     return await compare(context, "sft-vs-trl", { ours, peer }, { warmUps: 1, repeats: 5 });
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -4,7 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFil
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
+import { mean, standardDeviation } from "../base/index.js";
 import { openRunStore } from "../runs/index.js";
+import { openSafetensors, sizeOf } from "../tensor/index.js";
 import { loadTokenizer } from "../text/index.js";
 
 const MAIN = join(import.meta.dirname, "../../dist/cli/main.js");
@@ -45,7 +47,7 @@ it("hone --help lists the commands and answers in under 0.2 s", () => {
   const help = hone(["--help"]);
   expect(help.code).toBe(0);
   expect(help.stdout).toContain("Usage: hone [options] [command]");
-  for (const command of ["tokenizer", "runs"]) expect(help.stdout).toContain(`\n  ${command} `);
+  for (const command of ["init-model", "tokenizer", "runs"]) expect(help.stdout).toContain(`\n  ${command} `);
   // The fastest of several: other tests use the same cores.
   let fastestMs = Number.POSITIVE_INFINITY;
   for (let attempt = 0; attempt < 10 && fastestMs >= 200; attempt++) {
@@ -165,6 +167,68 @@ it("hone tokenizer train names file, line and columns where a row has no text", 
       "error: option '--vocab-size <n>' argument '3x' is invalid. Expected a whole number of at least 1.\n",
   });
   expect(readdirSync(join(directory, "tok"))).toEqual([]);
+});
+
+function tokenizerIn(directory: string): void {
+  writeFileSync(join(directory, "text.txt"), "the cat sat on the mat\nthe dog sat on the log\n");
+  const made = hone(["tokenizer", "train", "text.txt", "-o", "tok", "--vocab-size", "260"], directory);
+  expect(made.code, made.stderr).toBe(0);
+}
+
+function readTensor(directory: string, name: string): Float32Array {
+  const file = openSafetensors(directory);
+  const values = new Float32Array(sizeOf(file.tensors.get(name)!.shape));
+  file.readInto(name, values);
+  file.close();
+  return values;
+}
+
+it("hone init-model writes fresh weights that the seed alone decides, with the tokenizer's files beside", () => {
+  const directory = project();
+  tokenizerIn(directory);
+  const init = (target: string, ...more: string[]) =>
+    hone(["init-model", target, "--tokenizer", "tok", "--hidden", "64", "--layers", "2", ...more], directory);
+  expect(init("a", "--kv-heads", "2", "--family", "qwen3")).toEqual({
+    code: 0,
+    // 2 · 260 · 64 embedding and head; a layer: 64·(64+32+32+64) attention, 3·64·192 feed-forward (8/3 · 64 up to
+    // 192), 2 · 64 norms, 2 · 16 query and key norms; 64 final norm: 33280 + 2 · (12288 + 36864 + 128 + 32) + 64.
+    stdout: "Wrote a fresh qwen3 of 131,968 parameters (528 kB) to a\n",
+    stderr: "",
+  });
+  expect(JSON.parse(readFileSync(join(directory, "a/config.json"), "utf8"))).toMatchObject({
+    model_type: "qwen3",
+    vocab_size: 260,
+    num_key_value_heads: 2,
+    eos_token_id: 0,
+  });
+  const up = readTensor(join(directory, "a"), "model.layers.1.mlp.up_proj.weight");
+  // 12,288 draws: the mean's standard error is 0.02/√12288 = 0.00018, the deviation's 0.00013.
+  expect(Math.abs(mean(up))).toBeLessThan(0.001);
+  expect(Math.abs(standardDeviation(up) - 0.02)).toBeLessThan(0.001);
+  expect(new Set(readTensor(join(directory, "a"), "model.norm.weight"))).toEqual(new Set([1]));
+  expect(loadTokenizer(join(directory, "a")).hash).toBe(loadTokenizer(join(directory, "tok")).hash);
+
+  init("b", "--kv-heads", "2", "--family", "qwen3");
+  init("c", "--kv-heads", "2", "--family", "qwen3", "--seed", "43");
+  const weights = (target: string) => readFileSync(join(directory, target, "model.safetensors"));
+  expect(weights("b").equals(weights("a"))).toBe(true);
+  expect(weights("c").equals(weights("a"))).toBe(false);
+});
+
+it("hone init-model refuses sizes that make no model, and leaves nothing", () => {
+  const directory = project();
+  tokenizerIn(directory);
+  const init = (...more: string[]) => hone(["init-model", "m", "--tokenizer", "tok", ...more], directory);
+  expect(init("--hidden", "65")).toMatchObject({
+    code: 2,
+    stderr:
+      "Cannot make model: hidden size 65 is no multiple of 4 heads, expected one. Set --hidden or --heads\n",
+  });
+  expect(init("--kv-heads", "3").stderr).toBe(
+    "Cannot read model config made from the options: num_attention_heads 4 is no multiple of num_key_value_heads 3\n",
+  );
+  expect(init("--family", "gpt2").stderr).toContain("Allowed choices are llama, mistral, qwen2, qwen3.");
+  expect(existsSync(join(directory, "m"))).toBe(false);
 });
 
 it("a failure that is nobody's mistake exits with 3, with the stack and where to report it", () => {

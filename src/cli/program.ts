@@ -1,6 +1,7 @@
 /** The commands and options of `hone`. Each command's code is loaded when it runs, so that `--help` answers at once. */
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { MODEL_FAMILIES, MODEL_SIZES } from "./model-sizes.js";
 import { nameList, wholeNumber } from "./number-options.js";
 
 /** The whole command line. Failures throw: `CommanderError` for the line itself, anything else from the command. */
@@ -11,6 +12,7 @@ export function createProgram(): Command {
     .exitOverride()
     .showSuggestionAfterError()
     .configureHelp({ sortSubcommands: false });
+  addInitModel(program);
   addTokenizer(program);
   addRuns(program);
   return program;
@@ -21,7 +23,29 @@ const projectOption = (): Option =>
     process.cwd(),
     "this directory",
   );
+const choice = (flags: string, text: string, choices: readonly string[], fallback: string): Option =>
+  new Option(flags, text).choices(choices).default(fallback);
 const jsonOption = (): Option => new Option("--json", "print machine-readable lines on standard output");
+
+function addInitModel(program: Command): void {
+  program
+    .command("init-model <dir>")
+    .description("make a model with fresh weights")
+    .requiredOption("--tokenizer <dir>", "tokenizer of the model; its files are copied")
+    .addOption(choice("--family <name>", "architecture", MODEL_FAMILIES, "llama"))
+    .addOption(choice("--size <name>", "named sizes", Object.keys(MODEL_SIZES), "tiny"))
+    .option("--hidden <n>", "hidden size, instead of the named size's", wholeNumber(1))
+    .option("--layers <n>", "layers, instead of the named size's", wholeNumber(1))
+    .option("--heads <n>", "attention heads, instead of the named size's", wholeNumber(1))
+    .option("--kv-heads <n>", "key and value heads (default: as many as heads)", wholeNumber(1))
+    .option("--ffn <n>", "feed-forward width (default: the named size's, or 8/3 of --hidden)", wholeNumber(1))
+    .option("--context <n>", "longest sequence, in tokens", wholeNumber(1), 2048)
+    .option("--tie-embeddings", "one matrix for input and output", false)
+    .option("--seed <n>", "of the random weights", wholeNumber(0), 42)
+    .addOption(choice("--dtype <name>", "how weights are stored", ["float32", "bfloat16"], "float32"))
+    .addOption(jsonOption())
+    .action(async (dir, options) => (await import("./commands/init-model.js")).initModel(dir, options));
+}
 
 function addTokenizer(program: Command): void {
   const tokenizer = program.command("tokenizer").description("make a tokenizer");

@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UserError } from "../base/index.js";
-import type { ChatMessage, ChatRenderer, Span, Tokenizer } from "../text/index.js";
+import {
+  type ChatMessage,
+  type ChatRenderer,
+  loadTokenizer,
+  type Span,
+  type Tokenizer,
+} from "../text/index.js";
 import { checkDataset } from "./checks.js";
 import { type Dataset, hashRows, type LoadDatasetOptions, loadDataset } from "./dataset.js";
 import { previewRows } from "./preview.js";
@@ -352,6 +358,34 @@ describe(`real files${hasShared ? "" : " (skipped: no ../shared/data and no HONE
     const text = tokenizer.decode([...gsm8k.rows[0]!.tokens_T]);
     expect(text.startsWith("<s>Question: Natalia sold clips to 48")).toBe(true);
     expect(text.endsWith("#### 72</s>")).toBe(true);
+  });
+
+  // SHA-256 over tokens and masks as transformers 5.18 gives them by TRL 1.13's procedure: the ids of
+  // prompt + completion + EOS, with a loss after the ids of the prompt alone. Both files, every row.
+  it.skipIf(!hasShared).each([
+    [
+      "qwen2",
+      "21e29797d24f745076eb635687bcd9a2b096f1a1cafb20b411b2758bead92723",
+      "a9f41b57173da7471e1b05a798127d37b505ca173e7f0d8d6ba3928856240eac",
+    ],
+    [
+      "smollm2-135m",
+      "967d2e0385fd4cff220f8205f54e5820ff184c158a1b65eac798b84b97db9fbc",
+      "13debe5b27baabd3f9b4f41b84f50a6b7792b79c5c7c5afd019f1dfbcb568197",
+    ],
+  ])("%s gives the ids and masks of TRL for all of gsm8k and spider", async (name, gsm8kHash, spiderHash) => {
+    const real = loadTokenizer(join(shared, "tokenizers", name));
+    const gsm8k = await loadDataset(join(shared, "gsm8k/train.jsonl"), {
+      tokenizer: real,
+      mapping: { promptTemplate: "Question: {question}\nAnswer:", completionTemplate: " {answer}" },
+    });
+    expect(hashRows(gsm8k.rows)).toBe(gsm8kHash);
+    const spider = await loadDataset(join(shared, "spider/train_pairs.jsonl"), {
+      tokenizer: real,
+      mapping: { promptTemplate: "-- {db_id}: {question}\n", columns: { completion: "query" } },
+    });
+    expect(hashRows(spider.rows)).toBe(spiderHash);
+    expect(checkDataset(spider)).toEqual([]);
   });
 
   it.skipIf(!hasShared)("spider: question and query become prompt and completion", async () => {

@@ -1,15 +1,14 @@
 /** A look before the run: what is trained on, the arithmetic of a batch, one real update on ten rows. Writes nothing. */
 import { UserError } from "../base/index.js";
-import { type DatasetStatistics, previewRows, type TrainingRow } from "../datasets/index.js";
+import type { DatasetStatistics, TrainingRow } from "../datasets/index.js";
 import type { TrainingClient } from "../protocol/index.js";
 import type { Tokenizer } from "../text/index.js";
 import { crossEntropyBatch, LOSS_FORMULA, lossOf } from "./cross-entropy.js";
 import type { SftConfig } from "./sft-config.js";
-import type { SftData } from "./sft-data.js";
+import { previewSftData, type SftData } from "./sft-data.js";
 import { totalStepsOf } from "./sft-loop.js";
 
 const DRY_ROWS = 10;
-const PREVIEW_ROWS = 3;
 
 export interface DryRunOptions {
   readonly client: TrainingClient;
@@ -107,8 +106,7 @@ function textOf(options: DryRunOptions, report: Omit<DryRunReport, "text">): str
       : []),
   ];
   return [
-    `Three rows; the tokens with a loss are ${colour ? "green" : "in «…»"}:`,
-    previewRows(data.train.slice(0, PREVIEW_ROWS), tokenizer, { colour }),
+    previewSftData(data, tokenizer, { colour }),
     lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join("\n"),
     LOSS_FORMULA,
     ...warnings.map((warning) => `Warning: ${warning}`),

@@ -7,7 +7,7 @@ export { type MetricDefinition, SFT_METRICS, type SftMetricName, type SftMetrics
 export type { RunRecorder } from "./recorder.js";
 export { learningRateAt, SCHEDULES, type Schedule, type ScheduleName, warmupStepsOf } from "./schedule.js";
 export { columnMappingOf, loadSftConfig, SftConfig, withAbsolutePaths } from "./sft-config.js";
-export { type LoadSftDataOptions, loadSftData, type SftData } from "./sft-data.js";
+export { type LoadSftDataOptions, loadSftData, previewSftData, type SftData } from "./sft-data.js";
 export {
   type RunSftOptions,
   runSft,

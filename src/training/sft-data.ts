@@ -4,6 +4,7 @@ import {
   type Dataset,
   type LoadDatasetOptions,
   loadDataset,
+  previewRows,
   sharedPrompts,
   splitByPrompt,
   type TrainingRow,
@@ -61,6 +62,19 @@ export async function loadSftData(config: SftConfig, options: LoadSftDataOptions
     warnings,
     dataHashes,
   };
+}
+
+const PREVIEW_ROWS = 3;
+
+/** The first three rows that are trained on, their trained tokens marked: shown before every run. */
+export function previewSftData(
+  { train }: Pick<SftData, "train">,
+  tokenizer: Tokenizer,
+  { colour = false }: { readonly colour?: boolean } = {},
+): string {
+  const rows = train.slice(0, PREVIEW_ROWS);
+  const head = `The first ${rows.length} rows; the tokens with a loss are ${colour ? "green" : "in «…»"}:`;
+  return `${head}\n\n${previewRows(rows, tokenizer, { colour })}`;
 }
 
 function datasetOptions(config: SftConfig, options: LoadSftDataOptions, path: string): LoadDatasetOptions {

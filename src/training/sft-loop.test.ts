@@ -18,6 +18,7 @@ import { dryRunSft } from "./dry-run.js";
 import { parseConfig } from "./load-config.js";
 import { SFT_METRICS } from "./metrics.js";
 import { SftConfig } from "./sft-config.js";
+import type { SftData } from "./sft-data.js";
 import {
   type RunSftOptions,
   runSft,
@@ -431,37 +432,56 @@ describe("dryRunSft()", () => {
     decode: (tokens) => tokens.map((token) => String.fromCharCode(97 + token)).join(""),
   };
   const rows = chainRows(32, 3);
+  const lengths = rows.map(({ tokens_T }) => tokens_T.length);
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const { supervisedTokens } = crossEntropyBatch(rows);
+  const statistics = {
+    rows: 32,
+    tokens,
+    supervisedTokens,
+    length: { min: 4, median: 8, p95: 12, max: 12 },
+    truncatedRows: 0,
+    droppedTokens: 0,
+    unsupervisedRows: { count: 0 },
+    rowsThatEnd: 32,
+    boundaryMerges: 0,
+  };
+  const dataOf = (warnings: readonly string[]): SftData => ({
+    train: rows,
+    validation: [],
+    dataset: { path: "t.jsonl", shape: "text", trainOn: "all", rows, statistics, contentHash: "" },
+    warnings,
+    dataHashes: {},
+  });
+
+  it("warns when the loss is above that of guessing evenly", async () => {
+    const client = new BigramClient();
+    // Sure of the wrong token everywhere: the one before instead of the one after.
+    for (let i = 0; i < V; i++) client.logits[i * V + ((i + V - 1) % V)] = 20;
+    const config = parseConfig("model: m\ndata: { train: t.jsonl }", "x", SftConfig);
+    const { text, loss } = await dryRunSft({
+      client,
+      tokenizer,
+      config,
+      clock: fakeClock(),
+      data: dataOf([]),
+    });
+    expect(loss).toBeGreaterThan(10);
+    expect(text.split("\n")).toContain(
+      "Warning: The loss is above that of guessing evenly: does the tokenizer belong to the model?",
+    );
+  });
 
   it("does one update on ten rows and shows rows, arithmetic, memory and time", async () => {
     const client = new BigramClient();
     const config = parseConfig("model: m\ndata: { train: t.jsonl }\nbatchSize: 4", "x", SftConfig);
-    const lengths = rows.map(({ tokens_T }) => tokens_T.length);
-    const tokens = lengths.reduce((sum, length) => sum + length, 0);
-    const supervisedTokens = crossEntropyBatch(rows).supervisedTokens;
-    const statistics = {
-      rows: 32,
-      tokens,
-      supervisedTokens,
-      length: { min: 4, median: 8, p95: 12, max: 12 },
-      truncatedRows: 0,
-      droppedTokens: 0,
-      unsupervisedRows: { count: 0 },
-      rowsThatEnd: 32,
-      boundaryMerges: 0,
-    };
     const report = await dryRunSft({
       client,
       tokenizer,
       config,
       clock: fakeClock(),
       memoryBytes: 3 * 2 ** 29,
-      data: {
-        train: rows,
-        validation: [],
-        dataset: { path: "t.jsonl", shape: "text", trainOn: "all", rows, statistics, contentHash: "" },
-        warnings: ["2 rows are odd"],
-        dataHashes: {},
-      },
+      data: dataOf(["2 rows are odd"]),
     });
     expect(client.calls).toEqual(["forwardBackward 10", "optimStep 0.0000200"]);
     // One tick of the clock: 250 ms for ten rows.
@@ -476,7 +496,7 @@ describe("dryRunSft()", () => {
       `Row of line 1: ${letters.length} tokens, ${letters.length - half} with a loss\n${letters.slice(0, half)}«${letters.slice(half)}»`,
     );
     for (const line of [
-      "Three rows; the tokens with a loss are in «…»:",
+      "The first 3 rows; the tokens with a loss are in «…»:",
       "rows to train on        32 (0 for validation)",
       `tokens                  ${tokens}, ${supervisedTokens} with a loss (${((100 * supervisedTokens) / tokens).toFixed(1)} %)`,
       "steps per epoch         32 ÷ 4 = 8",

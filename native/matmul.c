@@ -51,6 +51,8 @@ typedef struct {
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+/* Blocks begin at cache lines, where vectors are loaded and stored aligned. */
+static int64_t to_lines(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
 
 static void pack(const operand *x, int64_t first_panel, int64_t panels, int64_t k, int64_t length, char *out,
                  int64_t panel_bytes) {
@@ -182,12 +184,13 @@ static int multiply(hone_pool *pool, product whole, int64_t most) {
   const int64_t threads = work < WORTH_WAKING ? 1 : larger(pool->threads, 1);
   w.panels_per_block = block_panels(w.cut_panels, w.cut.width, threads);
   w.blocks = ceil_div(w.cut_panels, w.panels_per_block);
-  w.own_bytes = w.panels_per_block * w.cut.width * smaller(tile->kc, w.padded_k) * tile->bytes;
+  w.own_bytes = to_lines(w.panels_per_block * w.cut.width * smaller(tile->kc, w.padded_k) * tile->bytes);
   const int64_t bodies = smaller(threads, w.blocks);
-  char *memory = hone_take((size_t)(smaller(all, most) * w.panel_bytes + bodies * w.own_bytes));
+  const int64_t packed_bytes = to_lines(smaller(all, most) * w.panel_bytes);
+  char *memory = hone_take((size_t)(packed_bytes + bodies * w.own_bytes));
   if (memory == NULL) return 0;
   w.packed = memory;
-  w.own = memory + smaller(all, most) * w.panel_bytes;
+  w.own = memory + packed_bytes;
   for (int64_t first = 0; first < all; first += most) {
     const int64_t skipped = first * w.shared.width;
     w.shared.data = whole.shared.data + skipped * w.shared.step;

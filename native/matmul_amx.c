@@ -114,23 +114,29 @@ HONE_TARGET_AMX static void pack_b(char *out, int64_t panel_bytes, const hone_ve
   _tile_loadd(6, b + (2 * (part)) * TILE_BYTES, 64);   \
   if (wide) _tile_loadd(7, b + (2 * (part) + 1) * TILE_BYTES, 64);
 
+HONE_TARGET_AMX static inline __attribute__((always_inline)) void store(float *c, int64_t ldc, const int tall,
+                                                                        const int wide) {
+  const int64_t stride = ldc * 4;
+  float *low = c + 16 * ldc;
+  _tile_stored(0, c, stride);
+  if (wide) _tile_stored(1, c + 16, stride);
+  if (tall) _tile_stored(2, low, stride);
+  if (tall && wide) _tile_stored(3, low + 16, stride);
+}
+
 HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64_t k, const char *a, const char *b,
                                                                            float *c, int64_t ldc, int accumulate,
                                                                            const int tall, const int wide) {
-  const int64_t stride = ldc * 4;
-  float *low = c + 16 * ldc;
+  const char *const first_a = a, *const first_b = b;
   __asm__ volatile("" : : : "memory"); /* the intrinsics do not say that they read memory */
-  if (accumulate) {
-    _tile_loadd(0, c, stride);
-    if (wide) _tile_loadd(1, c + 16, stride);
-    if (tall) _tile_loadd(2, low, stride);
-    if (tall && wide) _tile_loadd(3, low + 16, stride);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  /*
+   * Every addition rounds by the size of the sum. The small products come first, while the sum is small, so that
+   * there are no more roundings of the full size than float32 would make.
+   */
   for (int64_t at = 0; at < k; at += 32, a += STEP_BYTES, b += STEP_BYTES) {
     /* In an order where each product changes one operand only. */
     LOAD_A(2) LOAD_B(0) MULTIPLY
@@ -138,12 +144,23 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64
     LOAD_B(1) MULTIPLY
     LOAD_A(0) MULTIPLY
     LOAD_B(2) MULTIPLY
-    LOAD_B(0) MULTIPLY
   }
-  _tile_stored(0, c, stride);
-  if (wide) _tile_stored(1, c + 16, stride);
-  if (tall) _tile_stored(2, low, stride);
-  if (tall && wide) _tile_stored(3, low + 16, stride);
+  a = first_a;
+  b = first_b;
+  for (int64_t at = 0; at < k; at += 32, a += STEP_BYTES, b += STEP_BYTES) {
+    LOAD_A(0) LOAD_B(0) MULTIPLY
+  }
+  if (!accumulate) {
+    store(c, ldc, tall, wide);
+    return;
+  }
+  float sums[32 * 32] __attribute__((aligned(64)));
+  store(sums, 32, tall, wide);
+  for (int i = 0; i < (tall ? 32 : 16); i++)
+    for (int j = 0; j < (wide ? 32 : 16); j += 16) {
+      float *to = c + i * ldc + j;
+      _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), _mm512_load_ps(sums + 32 * i + j)));
+    }
 }
 
 HONE_TARGET_AMX static void tile(int64_t k, const char *a, const char *b, float *c, int64_t ldc, int accumulate,

@@ -94,6 +94,12 @@ describe("splitByPrompt()", () => {
           const split = splitByPrompt(rows, fraction, seed);
           expect(sharedPrompts(split)).toBe(0);
           expect(split.train.length).toBeGreaterThan(0);
+          // More than was asked for only where the one prompt set apart has more rows by itself.
+          if (new Set(split.validation.map(({ promptKey }) => promptKey)).size > 1) {
+            expect(split.validation.length).toBeLessThanOrEqual(
+              Math.max(1, Math.round(fraction * rows.length)),
+            );
+          }
           expect(split.validation.length).toBeGreaterThan(0);
           for (const side of [split.train, split.validation]) {
             expect(side.map(({ line }) => line)).toEqual(side.map(({ line }) => line).sort((a, b) => a - b));

@@ -2,7 +2,7 @@
  * Writing safetensors, byte for byte as the safetensors library lays them out: tensors sorted by alignment and
  * name, header padded with spaces to a multiple of 8. One tensor at a time is in memory; files appear whole or not.
  */
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../base/index.js";
 import { type ByteSink, writeFileAside } from "./byte-file.js";
@@ -56,7 +56,7 @@ export function writeSafetensors(
 
 /**
  * Writes `model.safetensors`, or shards and their index when it would be above `maxShardBytes`,
- * and removes the other form, so that a folder never holds two models. Returns the names of the files.
+ * and then removes the weights that were there before, so that a folder never holds two models. Returns the names of the files.
  */
 export function writeShardedSafetensors(
   folder: string,
@@ -78,7 +78,7 @@ export function writeShardedSafetensors(
   }
   if (shards.length <= 1) {
     writeSafetensors(join(folder, SINGLE_FILE), shards[0] ?? [], metadata);
-    rmSync(join(folder, INDEX_FILE), { force: true });
+    removeOthers(folder, [SINGLE_FILE]);
     return [SINGLE_FILE];
   }
   expectUnique(
@@ -97,8 +97,18 @@ export function writeShardedSafetensors(
   writeFileAside(join(folder, INDEX_FILE), (sink) => {
     sink.write(Buffer.from(`${JSON.stringify(index, null, 2)}\n`));
   });
-  rmSync(join(folder, SINGLE_FILE), { force: true });
-  return [...names, INDEX_FILE];
+  const written = [...names, INDEX_FILE];
+  removeOthers(folder, written);
+  return written;
+}
+
+/** Removes weights of a model that was in the folder before; the new ones are on disk by now. */
+function removeOthers(folder: string, written: readonly string[]): void {
+  const isWeights = (name: string): boolean =>
+    name === SINGLE_FILE || name === INDEX_FILE || /^model-\d{5}-of-\d{5}\.safetensors$/.test(name);
+  for (const name of readdirSync(folder)) {
+    if (isWeights(name) && !written.includes(name)) rmSync(join(folder, name));
+  }
 }
 
 function headerBytes(

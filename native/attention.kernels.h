@@ -9,7 +9,7 @@
 
 #define TILE_VECTORS (LANES == 16 ? 4 : 2)
 
-HONE_INLINE void HONE_NAME(tile)(const int vectors, const int start, int64_t depth, const float *a, int64_t a_row,
+HONE_INLINE void HONE_NAME(tile)(const int vectors, int start, int64_t depth, const float *a, int64_t a_row,
                                  int64_t a_step, const float *b, int64_t b_step, float *c, int64_t c_row,
                                  const float *keep) {
   vf sum[4][4];
@@ -40,18 +40,33 @@ HONE_INLINE void HONE_NAME(tile)(const int vectors, const int start, int64_t dep
     for (int n = 0; n < vectors; n++) vf_store(c + r * c_row + n * LANES, sum[r][n]);
 }
 
+/* Not inlined: the callers have constants of their own to keep in registers. */
+#define HONE_TILE_OF(count)                                                                                            \
+  static __attribute__((noinline)) void HONE_NAME(tile_##count)(                                                       \
+      int start, int64_t depth, const float *a, int64_t a_row, int64_t a_step, const float *b, int64_t b_step, float *c, \
+      int64_t c_row, const float *keep) {                                                                              \
+    HONE_NAME(tile)(count, start, depth, a, a_row, a_step, b, b_step, c, c_row, keep);                                 \
+  }
+HONE_TILE_OF(1)
+HONE_TILE_OF(2)
+#if HONE_LANES == 16
+HONE_TILE_OF(3)
+HONE_TILE_OF(4)
+#endif
+#undef HONE_TILE_OF
+
 /* C = start A B over `vectors` vectors of columns. start: 0 sets C, 1 adds to it, 2 adds to keep[row] times it. */
-HONE_INLINE void HONE_NAME(multiply)(int64_t vectors, const int start, int64_t depth, const float *a, int64_t a_row,
+HONE_INLINE void HONE_NAME(multiply)(int64_t vectors, int start, int64_t depth, const float *a, int64_t a_row,
                                      int64_t a_step, const float *b, int64_t b_step, float *c, int64_t c_row,
                                      const float *keep) {
   while (vectors > 0) {
     int64_t now = vectors < TILE_VECTORS ? vectors : TILE_VECTORS;
     switch (now) {
-      case 1: HONE_NAME(tile)(1, start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
-      case 2: HONE_NAME(tile)(2, start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
+      case 1: HONE_NAME(tile_1)(start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
+      case 2: HONE_NAME(tile_2)(start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
 #if HONE_LANES == 16
-      case 3: HONE_NAME(tile)(3, start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
-      default: HONE_NAME(tile)(4, start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
+      case 3: HONE_NAME(tile_3)(start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
+      default: HONE_NAME(tile_4)(start, depth, a, a_row, a_step, b, b_step, c, c_row, keep); break;
 #endif
     }
     vectors -= now;
@@ -63,10 +78,22 @@ HONE_INLINE void HONE_NAME(multiply)(int64_t vectors, const int start, int64_t d
 /* out[r] = row r of x padded with zeros to `padded` numbers, for r < rows; zeros for rows <= r < all_rows. */
 HONE_INLINE void HONE_NAME(copy_rows)(const float *x, int64_t stride, int64_t rows, int64_t all_rows, int64_t width,
                                       int64_t padded, float *out) {
-  for (int64_t r = 0; r < all_rows; r++, out += padded) {
-    if (r < rows) memcpy(out, x + r * stride, (size_t)width * sizeof(float));
-    int64_t from = r < rows ? width : 0;
-    memset(out + from, 0, (size_t)(padded - from) * sizeof(float));
+  const int64_t whole = width / LANES * LANES;
+  for (int64_t r = 0; r < rows; r++, x += stride, out += padded) {
+    for (int64_t d = 0; d < whole; d += LANES) vf_store(out + d, vf_load(x + d));
+    if (whole < width) vf_store(out + whole, vf_load_first(x + whole, width - whole));
+  }
+  if (rows < all_rows) memset(out, 0, (size_t)((all_rows - rows) * padded) * sizeof(float));
+}
+
+/* The other way: row r of x gets `width` of the `padded` numbers of row r of from, times `by[r]` when by is given. */
+HONE_INLINE void HONE_NAME(copy_back)(const float *from, int64_t padded, int64_t rows, int64_t width, const float *by,
+                                      float *x, int64_t stride) {
+  const int64_t whole = width / LANES * LANES;
+  for (int64_t r = 0; r < rows; r++, x += stride, from += padded) {
+    const vf factor = vf_set(by == NULL ? 1.0f : by[r]);
+    for (int64_t d = 0; d < whole; d += LANES) vf_store(x + d, vf_load(from + d) * factor);
+    if (whole < width) vf_store_first(x + whole, vf_load(from + whole) * factor, width - whole);
   }
 }
 
@@ -99,7 +126,75 @@ HONE_INLINE int HONE_NAME(needs_mask)(const hone_attention_sequence *s, int64_t 
   return key + HONE_BLOCK - 1 > row || (s->window > 0 && row + 3 - s->window + 1 > key);
 }
 
-/* Rows from .. to of one head of one sequence. scratch: see hone_attention_forward_scratch. */
+/* Four rows of scores [4][HONE_BLOCK], from the vector whose first key is `key`. */
+typedef struct {
+  const hone_attention_sequence *s;
+  int64_t row, key;
+  int masked;
+  float *scores, *most, *total;
+} HONE_NAME(four_rows);
+
+/*
+ * The online softmax of `count` vectors: scores become exp(score - most), most and total take them in, and keep is what
+ * the rows' sums so far must be multiplied by.
+ */
+HONE_INLINE void HONE_NAME(softmax)(const HONE_NAME(four_rows) * rows, const int count, float *keep) {
+  const hone_attention_sequence *s = rows->s;
+  const vf scale = vf_set(s->scale);
+  vf largest[4], sum[4];
+  float now[4], added[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+    float *scores = rows->scores + r * HONE_BLOCK;
+    largest[r] = vf_set(HONE_NO_SCORE);
+#pragma GCC unroll 4
+    for (int n = 0; n < count; n++) {
+      vf x = vf_load(scores + n * LANES) * scale;
+      if (rows->masked) {
+        const int64_t row = rows->row + r, at = rows->key + n * LANES;
+        x = vf_keep_between(x, s->window > 0 ? row - s->window + 1 - at : 0, row + 1 - at);
+      }
+      vf_store(scores + n * LANES, x);
+      largest[r] = vf_max(largest[r], x);
+    }
+  }
+  vf_largest4(largest, now);
+  for (int r = 0; r < 4; r++) {
+    now[r] = now[r] > rows->most[r] ? now[r] : rows->most[r];
+    keep[r] = rows->most[r] - now[r];
+    rows->most[r] = now[r];
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+    float *scores = rows->scores + r * HONE_BLOCK;
+    sum[r] = vf_set(0.0f);
+#pragma GCC unroll 4
+    for (int n = 0; n < count; n++) {
+      const vf e = vf_exp(vf_load(scores + n * LANES) - vf_set(now[r]));
+      vf_store(scores + n * LANES, e);
+      sum[r] += e;
+    }
+  }
+  vf_sum4(sum, added);
+  vf_store_first(keep, vf_exp(vf_load_first(keep, 4)), 4);
+  for (int r = 0; r < 4; r++) rows->total[r] = rows->total[r] * keep[r] + added[r];
+}
+
+/* With the count known to the compiler, where a block has few vectors. */
+HONE_INLINE void HONE_NAME(softmax_any)(const HONE_NAME(four_rows) * rows, int64_t count, float *keep) {
+#if HONE_LANES == 16
+  switch (count) {
+    case 1: HONE_NAME(softmax)(rows, 1, keep); break;
+    case 2: HONE_NAME(softmax)(rows, 2, keep); break;
+    case 3: HONE_NAME(softmax)(rows, 3, keep); break;
+    default: HONE_NAME(softmax)(rows, 4, keep); break;
+  }
+#else
+  HONE_NAME(softmax)(rows, (int)count, keep);
+#endif
+}
+
+/* Rows from .. to of one head of one sequence. attention.c knows how long scratch must be. */
 static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t from, int64_t to, float *scratch) {
   const int64_t width = s->width, padded = (width + LANES - 1) / LANES * LANES, vectors = padded / LANES;
   const int64_t rows = to - from, groups = (rows + 3) / 4;
@@ -111,53 +206,71 @@ static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t 
     most[r] = HONE_NO_SCORE;
     total[r] = 0.0f;
   }
-  const vf scale = vf_set(s->scale);
   int64_t low = s->window > 0 && from - s->window + 1 > 0 ? from - s->window + 1 : 0;
   for (int64_t key = low / HONE_BLOCK * HONE_BLOCK; key < to; key += HONE_BLOCK) {
     int64_t keys = s->length - key < HONE_BLOCK ? s->length - key : HONE_BLOCK;
     HONE_NAME(copy_transposed)(s->k + key * s->kv_stride, s->kv_stride, keys, width, k_t);
     HONE_NAME(copy_rows)(s->v + key * s->kv_stride, s->kv_stride, keys, keys, width, padded, v);
-    for (int64_t g = 0; g < groups; g++) {
+    for (int64_t g = key > from ? (key - from) / 4 : 0; g < groups; g++) {
       int64_t row = from + g * 4, first, last, end;
       if (!HONE_NAME(keys_of)(s, row, key, &first, &last, &end)) continue;
-      HONE_NAME(multiply)(last - first, 0, width, q + g * 4 * padded, padded, 1, k_t + first * LANES, HONE_BLOCK,
-                          p + first * LANES, HONE_BLOCK, 0);
-      const int masked = HONE_NAME(needs_mask)(s, row, key);
-      float keep[4];
-      for (int64_t r = 0; r < 4; r++) {
-        float *scores = p + r * HONE_BLOCK;
-        vf largest = vf_set(HONE_NO_SCORE);
-        for (int64_t n = first; n < last; n++) {
-          vf x = vf_load(scores + n * LANES) * scale;
-          if (masked) {
-            int64_t at = key + n * LANES;
-            x = vf_keep_between(x, s->window > 0 ? row + r - s->window + 1 - at : 0, row + r + 1 - at);
-          }
-          vf_store(scores + n * LANES, x);
-          largest = vf_max(largest, x);
-        }
-        float before = most[g * 4 + r], now = vf_largest(largest);
-        if (now < before) now = before;
-        vf sum = vf_set(0.0f);
-        for (int64_t n = first; n < last; n++) {
-          vf e = vf_exp(vf_load(scores + n * LANES) - vf_set(now));
-          vf_store(scores + n * LANES, e);
-          sum += e;
-        }
-        keep[r] = before == now ? 1.0f : expf(before - now);
-        most[g * 4 + r] = now;
-        total[g * 4 + r] = total[g * 4 + r] * keep[r] + vf_sum(sum);
-      }
-      HONE_NAME(multiply)(vectors, 2, end - first * LANES, p + first * LANES, HONE_BLOCK, 1, v + first * LANES * padded,
-                          padded, o + g * 4 * padded, padded, keep);
+      float *scores = p + first * LANES, keep[4];
+      HONE_NAME(multiply)(last - first, 0, width, q + g * 4 * padded, padded, 1, k_t + first * LANES, HONE_BLOCK, scores,
+                          HONE_BLOCK, 0);
+      const HONE_NAME(four_rows) four = {.s = s, .row = row, .key = key + first * LANES, .scores = scores,
+                                         .masked = HONE_NAME(needs_mask)(s, row, key), .most = most + g * 4,
+                                         .total = total + g * 4};
+      HONE_NAME(softmax_any)(&four, last - first, keep);
+      HONE_NAME(multiply)(vectors, 2, end - first * LANES, scores, HONE_BLOCK, 1, v + first * LANES * padded, padded,
+                          o + g * 4 * padded, padded, keep);
     }
   }
-  for (int64_t r = 0; r < rows; r++) {
-    const float inverse = 1.0f / total[r];
-    float *out = s->o + (from + r) * s->q_stride;
-    for (int64_t d = 0; d < width; d++) out[d] = o[r * padded + d] * inverse;
-    s->lse[(from + r) * s->lse_stride] = most[r] + logf(total[r]);
+  for (int64_t r = 0; r < rows; r += LANES) {
+    const int64_t left = rows - r < LANES ? rows - r : LANES;
+    vf sum = vf_load_first(total + r, left);
+    float lse[LANES];
+    vf_store(lse, vf_load_first(most + r, left) + vf_log(sum));
+    vf_store_first(total + r, vf_set(1.0f) / sum, left);
+    for (int64_t i = 0; i < left; i++) s->lse[(from + r + i) * s->lse_stride] = lse[i];
   }
+  HONE_NAME(copy_back)(o, padded, rows, width, total, s->o + from * s->q_stride, s->q_stride);
+}
+
+/* Scores become probabilities, and ds, which holds dO V^T, the gradient of q.k. */
+HONE_INLINE void HONE_NAME(score_grad)(const HONE_NAME(four_rows) * rows, const int count, const float *lse,
+                                       const float *delta, float *ds) {
+  const hone_attention_sequence *s = rows->s;
+  const vf scale = vf_set(s->scale);
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+    const vf row_lse = vf_set(lse[r]), row_delta = vf_set(delta[r]);
+#pragma GCC unroll 4
+    for (int n = 0; n < count; n++) {
+      const int64_t at = r * HONE_BLOCK + n * LANES;
+      vf x = vf_load(rows->scores + at) * scale - row_lse;
+      if (rows->masked) {
+        const int64_t row = rows->row + r, start = rows->key + n * LANES;
+        x = vf_keep_between(x, s->window > 0 ? row - s->window + 1 - start : 0, row + 1 - start);
+      }
+      const vf e = vf_exp(x);
+      vf_store(rows->scores + at, e);
+      vf_store(ds + at, e * (vf_load(ds + at) - row_delta) * scale);
+    }
+  }
+}
+
+HONE_INLINE void HONE_NAME(score_grad_any)(const HONE_NAME(four_rows) * rows, int64_t count, const float *lse,
+                                           const float *delta, float *ds) {
+#if HONE_LANES == 16
+  switch (count) {
+    case 1: HONE_NAME(score_grad)(rows, 1, lse, delta, ds); break;
+    case 2: HONE_NAME(score_grad)(rows, 2, lse, delta, ds); break;
+    case 3: HONE_NAME(score_grad)(rows, 3, lse, delta, ds); break;
+    default: HONE_NAME(score_grad)(rows, 4, lse, delta, ds); break;
+  }
+#else
+  HONE_NAME(score_grad)(rows, (int)count, lse, delta, ds);
+#endif
 }
 
 /*
@@ -186,7 +299,6 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
       sum = vf_fma(vf_load(d_o + r * padded + d), vf_load_first(s->o + r * s->q_stride + d, width - d), sum);
     delta[r] = vf_sum(sum);
   }
-  const vf scale = vf_set(s->scale);
   for (int64_t key = 0; key < s->length; key += HONE_BLOCK) {
     const int64_t keys = s->length - key < HONE_BLOCK ? s->length - key : HONE_BLOCK;
     HONE_NAME(copy_transposed)(s->k + key * s->kv_stride, s->kv_stride, keys, width, k_t);
@@ -204,21 +316,9 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
                             HONE_BLOCK, 0);
         HONE_NAME(multiply)(last - first, 0, width, d_o + row * padded, padded, 1, v_t + first * LANES, HONE_BLOCK,
                             ds + at, HONE_BLOCK, 0);
-        const int masked = HONE_NAME(needs_mask)(s, row, key);
-        for (int64_t r = 0; r < 4; r++) {
-          const vf row_lse = vf_set(lse[row + r]), row_delta = vf_set(delta[row + r]);
-          float *p_row = p + (i + r) * HONE_BLOCK, *ds_row = ds + (i + r) * HONE_BLOCK;
-          for (int64_t n = first; n < last; n++) {
-            vf x = vf_load(p_row + n * LANES) * scale - row_lse;
-            if (masked) {
-              int64_t start = key + n * LANES;
-              x = vf_keep_between(x, s->window > 0 ? row + r - s->window + 1 - start : 0, row + r + 1 - start);
-            }
-            vf e = vf_exp(x);
-            vf_store(p_row + n * LANES, e);
-            vf_store(ds_row + n * LANES, e * (vf_load(ds_row + n * LANES) - row_delta) * scale);
-          }
-        }
+        const HONE_NAME(four_rows) four = {.s = s, .row = row, .key = key + first * LANES, .scores = p + at,
+                                           .masked = HONE_NAME(needs_mask)(s, row, key)};
+        HONE_NAME(score_grad_any)(&four, last - first, lse + row, delta + row, ds + at);
       }
       for (int64_t i = 0; i < block_rows; i += 4) {
         int64_t row = block + i, first, last, end;
@@ -240,13 +340,10 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
         }
       }
     }
-    for (int64_t j = 0; j < keys; j++) {
-      memcpy(s->dk + (key + j) * s->dkv_stride, dk + j * padded, (size_t)width * sizeof(float));
-      memcpy(s->dv + (key + j) * s->dkv_stride, dv + j * padded, (size_t)width * sizeof(float));
-    }
+    HONE_NAME(copy_back)(dk, padded, keys, width, NULL, s->dk + key * s->dkv_stride, s->dkv_stride);
+    HONE_NAME(copy_back)(dv, padded, keys, width, NULL, s->dv + key * s->dkv_stride, s->dkv_stride);
   }
-  for (int64_t r = 0; r < s->length; r++)
-    memcpy(s->dq + r * s->q_stride, dq + r * padded, (size_t)width * sizeof(float));
+  HONE_NAME(copy_back)(dq, padded, s->length, width, NULL, s->dq, s->q_stride);
 }
 
 /* out = the sum of `count` arrays of n numbers that lie `apart` apart, in order. */

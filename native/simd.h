@@ -18,7 +18,12 @@
 #define vf_fma HONE_NAME(vf_fma)
 #define vf_max HONE_NAME(vf_max)
 #define vf_sqrt HONE_NAME(vf_sqrt)
+#define vi HONE_NAME(vi)
+#define vf_where HONE_NAME(vf_where)
 #define vf_keep_between HONE_NAME(vf_keep_between)
+#define vf_log HONE_NAME(vf_log)
+#define vf_sum4 HONE_NAME(vf_sum4)
+#define vf_largest4 HONE_NAME(vf_largest4)
 #define vf_exp HONE_NAME(vf_exp)
 #define vf_sum HONE_NAME(vf_sum)
 #define vf_largest HONE_NAME(vf_largest)
@@ -35,6 +40,10 @@ typedef __m256 vf;
 #else
 typedef float vf __attribute__((vector_size(16)));
 #endif
+typedef int32_t vi __attribute__((vector_size(4 * HONE_LANES)));
+
+/* a where mask is -1, b where it is 0. */
+HONE_INLINE vf vf_where(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 
 #if HONE_LANES == 16
 HONE_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -65,11 +74,8 @@ HONE_INLINE vf vf_load(const float *p) {
 HONE_INLINE void vf_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
 HONE_INLINE vf vf_set(float x) { return (vf){x, x, x, x}; }
 HONE_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
-HONE_INLINE vf vf_max(vf a, vf b) { /* b when either is not a number, as the instruction does */
-  vf r;
-  for (int i = 0; i < 4; i++) r[i] = a[i] > b[i] ? a[i] : b[i];
-  return r;
-}
+/* b when either is not a number, as the instruction does. */
+HONE_INLINE vf vf_max(vf a, vf b) { return vf_where((vi)(a > b), a, b); }
 HONE_INLINE vf vf_sqrt(vf x) {
   for (int i = 0; i < 4; i++) x[i] = sqrtf(x[i]);
   return x;
@@ -92,39 +98,27 @@ HONE_INLINE void vf_store_first(float *p, vf x, int64_t count) {
 
 /* Lane i keeps its number when from <= i < to; the others become minus infinity. */
 HONE_INLINE vf vf_keep_between(vf x, int64_t from, int64_t to) {
-#if HONE_LANES == 16
-  uint32_t below_to = to <= 0 ? 0 : to >= 16 ? 0xffff : (1u << to) - 1;
-  uint32_t below_from = from <= 0 ? 0 : from >= 16 ? 0xffff : (1u << from) - 1;
-  return _mm512_mask_blend_ps((__mmask16)(below_to & ~below_from), _mm512_set1_ps(-INFINITY), x);
-#else
-  float lanes[LANES];
-  vf_store(lanes, x);
-  for (int64_t i = 0; i < LANES; i++)
-    if (i < from || i >= to) lanes[i] = -INFINITY;
-  return vf_load(lanes);
-#endif
+  static const int32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const int32_t low = from < 0 ? 0 : from > LANES ? LANES : (int32_t)from;
+  const int32_t high = to < 0 ? 0 : to > LANES ? LANES : (int32_t)to;
+  vi lane;
+  memcpy(&lane, numbers, sizeof lane);
+  return vf_where((vi)((lane >= low) & (lane < high)), x, vf_set(-INFINITY));
 }
 
 /*
  * exp(x) within 2 units in the last place: x = n ln 2 + r, |r| <= ln(2)/2, polynomial in r (Cephes' expf), times 2^n.
- * 0 below HONE_EXP_LEAST, exp(HONE_EXP_MOST) above it; what is not a number stays so.
+ * 0 below HONE_EXP_LEAST, exp(HONE_EXP_MOST) above HONE_EXP_MOST; what is not a number stays so.
  */
 HONE_INLINE vf vf_exp(vf x) {
 #if HONE_LANES == 16
-  vf at_least = _mm512_max_ps(_mm512_set1_ps(HONE_EXP_LEAST), x);
-  vf inside = _mm512_min_ps(_mm512_set1_ps(HONE_EXP_MOST), at_least);
-  vf n = _mm512_roundscale_ps(inside * vf_set(1.44269504088896341f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-#elif HONE_LANES == 8
-  vf at_least = _mm256_max_ps(_mm256_set1_ps(HONE_EXP_LEAST), x);
-  vf inside = _mm256_min_ps(_mm256_set1_ps(HONE_EXP_MOST), at_least);
-  vf n = _mm256_round_ps(inside * vf_set(1.44269504088896341f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const vf inside = _mm512_min_ps(vf_set(HONE_EXP_MOST), x);
+  const vf n = _mm512_roundscale_ps(inside * vf_set(1.44269504088896341f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
-  vf inside, n;
-  for (int i = 0; i < 4; i++) {
-    inside[i] = x[i] < HONE_EXP_LEAST ? HONE_EXP_LEAST : x[i] > HONE_EXP_MOST ? HONE_EXP_MOST : x[i];
-    float scaled = inside[i] * 1.44269504088896341f;
-    n[i] = (float)(int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
-  }
+  const vf at_most = vf_where((vi)(x > vf_set(HONE_EXP_MOST)), vf_set(HONE_EXP_MOST), x);
+  const vf inside = vf_where((vi)(x < vf_set(HONE_EXP_LEAST)), vf_set(HONE_EXP_LEAST), at_most);
+  /* Adding 1.5 2^23 leaves no bits behind the point: the sum is rounded to the nearest integer. */
+  const vf n = (inside * vf_set(1.44269504088896341f) + vf_set(12582912.0f)) - vf_set(12582912.0f);
 #endif
   vf r = vf_fma(n, vf_set(-0.693359375f), inside);
   r = vf_fma(n, vf_set(2.12194440e-4f), r);
@@ -136,20 +130,31 @@ HONE_INLINE vf vf_exp(vf x) {
   p = vf_fma(p, r, vf_set(5.0000001201e-1f));
   p = vf_fma(p * r, r, r) + vf_set(1.0f);
 #if HONE_LANES == 16
-  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(HONE_EXP_LEAST), _CMP_NLT_UQ), p, n);
-#elif HONE_LANES == 8
-  __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-  vf kept = _mm256_cmp_ps(x, _mm256_set1_ps(HONE_EXP_LEAST), _CMP_NLT_UQ);
-  return _mm256_and_ps(p * _mm256_castsi256_ps(power), kept);
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, vf_set(HONE_EXP_LEAST), _CMP_NLT_UQ), p, n);
 #else
-  for (int i = 0; i < 4; i++) {
-    uint32_t bits = (uint32_t)((int32_t)n[i] + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    p[i] = x[i] < HONE_EXP_LEAST ? 0.0f : p[i] * power;
-  }
-  return p;
+  const vf power = (vf)((__builtin_convertvector(n, vi) + 127) << 23);
+  return vf_where((vi)(x < vf_set(HONE_EXP_LEAST)), vf_set(0.0f), p * power);
 #endif
+}
+
+/* log(x) for positive normal x within 2 units in the last place: x = m 2^n, 1/2 <= m^2 < 2 (Cephes' logf). */
+HONE_INLINE vf vf_log(vf x) {
+  const vi root_half = (vi)vf_set(0.70710678f);
+  const vi power = ((vi)x - root_half) >> 23;
+  const vf n = __builtin_convertvector(power, vf), f = (vf)((vi)x - (power << 23)) - vf_set(1.0f);
+  vf p = vf_set(7.0376836292e-2f);
+  p = vf_fma(p, f, vf_set(-1.1514610310e-1f));
+  p = vf_fma(p, f, vf_set(1.1676998740e-1f));
+  p = vf_fma(p, f, vf_set(-1.2420140846e-1f));
+  p = vf_fma(p, f, vf_set(1.4249322787e-1f));
+  p = vf_fma(p, f, vf_set(-1.6668057665e-1f));
+  p = vf_fma(p, f, vf_set(2.0000714765e-1f));
+  p = vf_fma(p, f, vf_set(-2.4999993993e-1f));
+  p = vf_fma(p, f, vf_set(3.3333331174e-1f));
+  const vf z = f * f;
+  vf y = vf_fma(n, vf_set(-2.12194440e-4f), p * f * z);
+  y = vf_fma(z, vf_set(-0.5f), y);
+  return vf_fma(n, vf_set(0.693359375f), f + y);
 }
 
 /* Sum of all lanes, always in the same order. */
@@ -177,6 +182,42 @@ HONE_INLINE float vf_largest(vf x) {
   return a > b ? a : b;
 #endif
 }
+
+#if HONE_LANES >= 8
+/* The four quarters of each of four vectors combined into one: out[r] = x[r][0] . x[r][1] . ... in a fixed order. */
+#define HONE_COMBINE4(operation, half_operation)                                                                       \
+  const vf ab = operation(HONE_WIDE(unpacklo_ps)(x[0], x[1]), HONE_WIDE(unpackhi_ps)(x[0], x[1]));                     \
+  const vf cd = operation(HONE_WIDE(unpacklo_ps)(x[2], x[3]), HONE_WIDE(unpackhi_ps)(x[2], x[3]));                     \
+  const vf abcd = operation((vf)HONE_WIDE(unpacklo_pd)((HONE_DOUBLES)ab, (HONE_DOUBLES)cd),                            \
+                            (vf)HONE_WIDE(unpackhi_pd)((HONE_DOUBLES)ab, (HONE_DOUBLES)cd));                           \
+  _mm_storeu_ps(out, HONE_QUARTERS(abcd, half_operation))
+#endif
+#if HONE_LANES == 16
+#define HONE_WIDE(name) _mm512_##name
+#define HONE_DOUBLES __m512d
+#define HONE_QUARTERS(x, op)                                                                                           \
+  op(op(_mm512_castps512_ps128(x), _mm512_extractf32x4_ps(x, 1)),                                                      \
+     op(_mm512_extractf32x4_ps(x, 2), _mm512_extractf32x4_ps(x, 3)))
+HONE_INLINE void vf_sum4(const vf *x, float *out) { HONE_COMBINE4(_mm512_add_ps, _mm_add_ps); }
+HONE_INLINE void vf_largest4(const vf *x, float *out) { HONE_COMBINE4(_mm512_max_ps, _mm_max_ps); }
+#elif HONE_LANES == 8
+#define HONE_WIDE(name) _mm256_##name
+#define HONE_DOUBLES __m256d
+#define HONE_QUARTERS(x, op) op(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1))
+HONE_INLINE void vf_sum4(const vf *x, float *out) { HONE_COMBINE4(_mm256_add_ps, _mm_add_ps); }
+HONE_INLINE void vf_largest4(const vf *x, float *out) { HONE_COMBINE4(_mm256_max_ps, _mm_max_ps); }
+#else
+HONE_INLINE void vf_sum4(const vf *x, float *out) {
+  for (int r = 0; r < 4; r++) out[r] = vf_sum(x[r]);
+}
+HONE_INLINE void vf_largest4(const vf *x, float *out) {
+  for (int r = 0; r < 4; r++) out[r] = vf_largest(x[r]);
+}
+#endif
+#undef HONE_COMBINE4
+#undef HONE_WIDE
+#undef HONE_DOUBLES
+#undef HONE_QUARTERS
 
 /*
  * Four columns of LANES rows, one vector per column: out[e * out_stride + r] = rows[r * stride + e], e < 4.

@@ -55,7 +55,7 @@ HONE_API int hone_limit_isa(int isa);
 #define HONE_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define HONE_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
 #define HONE_TARGET_AMX                                                                                          \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16,avx2,fma,f16c")))
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16,prfchw,avx2,fma,f16c")))
 
 /* ---- matrix multiply (matmul.c) ------------------------------------------------------------------------- */
 
@@ -111,10 +111,10 @@ HONE_API hone_status hone_rms_norm(hone_pool *pool, int64_t rows, int64_t width,
 HONE_API hone_status hone_rms_norm_grad(hone_pool *pool, int64_t rows, int64_t width, const float *x, const float *w,
                                         const float *inv_std, const float *dy, float *dx, float *dw);
 
-/* y = silu(gate) up, [rows, ffn] from gate_up [rows, 2 ffn]: gate is its first half, up the second (swiglu.c). */
-HONE_API hone_status hone_swiglu(hone_pool *pool, int64_t rows, int64_t ffn, const float *gate_up, float *y);
-HONE_API hone_status hone_swiglu_grad(hone_pool *pool, int64_t rows, int64_t ffn, const float *gate_up, const float *dy,
-                                      float *d_gate_up);
+/* y = silu(gate) up, element by element (swiglu.c). */
+HONE_API hone_status hone_swiglu(hone_pool *pool, int64_t count, const float *gate, const float *up, float *y);
+HONE_API hone_status hone_swiglu_grad(hone_pool *pool, int64_t count, const float *gate, const float *up,
+                                      const float *dy, float *d_gate, float *d_up);
 
 /*
  * Rotates the pairs (i, i + width/2) of every head of x [tokens, heads * width] by the angle of row positions[t] of

@@ -11,7 +11,6 @@ static int differ(hone_dim a, hone_dim b) { return a.size >= 0 && b.size >= 0 &&
 static int64_t size_of(const hone_call *call, int input, int axis) { return call->in[input].dims[axis].size; }
 
 static hone_dim times(hone_dim a, int64_t factor) { return a.size < 0 ? UNKNOWN : (hone_dim){a.size * factor, NULL}; }
-static hone_dim halved(hone_dim a) { return a.size < 0 ? UNKNOWN : (hone_dim){a.size / 2, NULL}; }
 
 static void row(hone_shape *out, hone_dim a) { *out = (hone_shape){1, {a}}; }
 static void matrix(hone_shape *out, hone_dim a, hone_dim b) { *out = (hone_shape){2, {a, b}}; }
@@ -79,30 +78,33 @@ static hone_status norm_grad(hone_pool *pool, const hone_call *call) {
 
 /* ---- Swiglu, SwigluGrad --------------------------------------------------------------------------------- */
 
+static int unlike(hone_shape a, hone_shape b) {
+  return b.rank != 2 || differ(a.dims[0], b.dims[0]) || differ(a.dims[1], b.dims[1]);
+}
+
 static const char *swiglu_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
   (void)attributes;
-  if (in[0].rank != 2) return "gateUp must be a matrix";
-  if (in[0].dims[1].size >= 0 && in[0].dims[1].size % 2 != 0) return "gateUp must have an even number of columns";
-  matrix(&out[0], in[0].dims[0], halved(in[0].dims[1]));
+  if (in[0].rank != 2 || unlike(in[0], in[1])) return "gate and up must be matrices of one shape";
+  out[0] = in[0];
   return NULL;
 }
 
 static hone_status swiglu(hone_pool *pool, const hone_call *call) {
-  return hone_swiglu(pool, size_of(call, 0, 0), size_of(call, 0, 1) / 2, call->inputs[0], call->outputs[0]);
+  return hone_swiglu(pool, size_of(call, 0, 0) * size_of(call, 0, 1), call->inputs[0], call->inputs[1],
+                     call->outputs[0]);
 }
 
 static const char *swiglu_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
   const char *wrong = swiglu_shape(in, attributes, out);
   if (wrong != NULL) return wrong;
-  if (in[1].rank != 2 || differ(in[1].dims[0], out[0].dims[0]) || differ(in[1].dims[1], out[0].dims[1]))
-    return "dy must have half the columns of gateUp";
-  out[0] = in[0];
+  if (unlike(in[0], in[2])) return "dy must have the shape of gate";
+  out[1] = in[0];
   return NULL;
 }
 
 static hone_status swiglu_grad(hone_pool *pool, const hone_call *call) {
-  return hone_swiglu_grad(pool, size_of(call, 0, 0), size_of(call, 0, 1) / 2, call->inputs[0], call->inputs[1],
-                          call->outputs[0]);
+  return hone_swiglu_grad(pool, size_of(call, 0, 0) * size_of(call, 0, 1), call->inputs[0], call->inputs[1],
+                          call->inputs[2], call->outputs[0], call->outputs[1]);
 }
 
 /* ---- Rotary --------------------------------------------------------------------------------------------- */
@@ -272,8 +274,8 @@ const hone_op hone_ops[] = {
      {{"transA", 0, 0}, {"transB", 0, 0}, {"alpha", 1, 1}}, matmul_shape, matmul, 2},
     {"RmsNorm", 2, 2, 2, 1, {FLOAT, FLOAT}, {FLOAT, FLOAT}, {{"eps", 1, 1e-6}}, norm_shape, norm, -1},
     {"RmsNormGrad", 4, 4, 2, 1, {FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, norm_grad_shape, norm_grad, -1},
-    {"Swiglu", 1, 1, 1, 1, {FLOAT}, {FLOAT}, {{0}}, swiglu_shape, swiglu, -1},
-    {"SwigluGrad", 2, 2, 1, 1, {FLOAT, FLOAT}, {FLOAT}, {{0}}, swiglu_grad_shape, swiglu_grad, -1},
+    {"Swiglu", 2, 2, 1, 1, {FLOAT, FLOAT}, {FLOAT}, {{0}}, swiglu_shape, swiglu, -1},
+    {"SwigluGrad", 3, 3, 2, 2, {FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, swiglu_grad_shape, swiglu_grad, -1},
     {"Rotary", 4, 4, 1, 1, {FLOAT, INT64, FLOAT, FLOAT}, {FLOAT}, {{"heads", 0, 0}, {"inverse", 0, 0}},
      rotary_shape, rotary, -1},
     {"Attention", 4, 4, 2, 2, {FLOAT, FLOAT, FLOAT, INT32}, {FLOAT, FLOAT}, HEAD_ATTRIBUTES, attention_shape,

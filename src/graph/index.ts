@@ -5,6 +5,7 @@ export { type Bindings, bindShapes, type Dim, multiplyDims, resolveShape, type S
 export { gradient } from "./gradient.js";
 export type { Graph, Lowering, Node, Op, ReferenceArray, Value, ValueType } from "./graph.js";
 export { applyAll, nodesOf } from "./graph.js";
+export { peakBytes } from "./memory.js";
 export { emitOnnx, type NamedValue, type OnnxModel } from "./onnx/emit.js";
 export * from "./ops/index.js";
 export { commonSubgraphs } from "./passes/common-subgraphs.js";

@@ -220,6 +220,7 @@ const head = (): Record<string, Entry> => ({
   targets: whole("int64", [9], () => random.integer(11)),
 });
 
+/** A table with fewer rows than there are tokens, as in a batch of many short sequences. */
 const rope = (tokens: number, half: number): Record<string, Entry> => ({
   positions: whole("int64", [tokens], () => random.integer(7)),
   cos: real([7, half], -1, 1),
@@ -472,7 +473,7 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
   rotary: [
     {
       title: "2 heads of 8",
-      inputs: { x: real([5, 16]), ...rope(5, 4) },
+      inputs: { x: real([9, 16]), ...rope(9, 4) },
       build: ({ x, positions, cos, sin }) => [graph.rotary(x!, positions!, { cos: cos!, sin: sin! }, 2)],
       differentiable: ["x"],
     },

@@ -35,8 +35,9 @@ const SIGNATURES = {
     "int64_t rows, int64_t width, float eps, const float *x, const float *w, _Out_ float *y, _Out_ float *inv_std",
   rms_norm_grad:
     "int64_t rows, int64_t width, const float *x, const float *w, const float *inv_std, const float *dy, _Out_ float *dx, _Out_ float *dw",
-  swiglu: "int64_t rows, int64_t ffn, const float *gate_up, _Out_ float *y",
-  swiglu_grad: "int64_t rows, int64_t ffn, const float *gate_up, const float *dy, _Out_ float *d_gate_up",
+  swiglu: "int64_t count, const float *gate, const float *up, _Out_ float *y",
+  swiglu_grad:
+    "int64_t count, const float *gate, const float *up, const float *dy, _Out_ float *d_gate, _Out_ float *d_up",
   rotary:
     "int64_t tokens, int64_t heads, int64_t width, int inverse, const float *x, const int64_t *positions, const float *cos, const float *sin, int64_t table_rows, _Out_ float *y",
   logprobs:

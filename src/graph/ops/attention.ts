@@ -71,7 +71,7 @@ export const Attention: Op<AttentionAttributes> = {
       emit.node(
         "Attention",
         inputs.slice(0, 4).map((value) => emit.name(value)),
-        outputs.map((value) => emit.name(value)),
+        outputs.map((value) => emit.name(value) || emit.fresh("unused")),
         { heads, kvHeads, scale: { float: scale }, window },
         "hone",
       ),
@@ -108,7 +108,7 @@ export const AttentionGrad: Op<AttentionAttributes> = {
       emit.node(
         "AttentionGrad",
         [...inputs.slice(0, 4), ...inputs.slice(-3)].map((value) => emit.name(value)),
-        outputs.map((value) => emit.name(value)),
+        outputs.map((value) => emit.name(value) || emit.fresh("unused")),
         { heads, kvHeads, scale: { float: scale }, window },
         "hone",
       ),

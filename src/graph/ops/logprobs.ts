@@ -130,11 +130,14 @@ function logprobsGradients(
   return [matmul(dLogits, w), matmul(dLogits, hidden, { transA: true })];
 }
 
+/** Only the weight's gradient may be left out: it is the one that is large and, for adapters, unwanted. */
 function emitNative(opType: string, emit: Emitter, { inputs, outputs }: TypedNode<null>): void {
   emit.node(
     opType,
     inputs.map((value) => emit.name(value)),
-    outputs.map((value) => emit.name(value)),
+    outputs.map(
+      (value) => emit.name(value) || (value.shape[0] === inputs[1]!.shape[0] ? "" : emit.fresh("unused")),
+    ),
     {},
     "hone",
   );

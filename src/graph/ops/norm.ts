@@ -45,7 +45,7 @@ export const RmsNorm = {
       emit.node(
         "RmsNorm",
         inputs.map((value) => emit.name(value)),
-        outputs.map((value) => emit.name(value)),
+        outputs.map((value) => emit.name(value) || emit.fresh("unused")),
         { eps: { float: epsilon } },
         "hone",
       ),
@@ -84,7 +84,7 @@ export const RmsNormGrad = {
       emit.node(
         "RmsNormGrad",
         inputs.map((value) => emit.name(value)),
-        outputs.map((value) => emit.name(value)),
+        outputs.map((value, i) => emit.name(value) || (i === 1 ? "" : emit.fresh("unused"))),
         {},
         "hone",
       ),

@@ -50,10 +50,11 @@ export const Rotary: Op<RotaryAttributes> = {
   },
   lower: {
     cpu: (emit, { inputs: [x, positions, cos, sin], outputs, attributes: { heads, inverse } }) => {
-      // The contrib op wants a batch axis in front, and no option for the inverse but a negated table.
+      // The contrib op wants [batch, sequence, width] and refuses sequences longer than the table, so every token is a
+      // batch of its own. It has no option for the inverse but a negated table.
       const batched = (value: Value): string => {
         const name = emit.fresh("batched");
-        emit.node("Unsqueeze", [emit.name(value), emit.constant("int64", [1], [0])], [name]);
+        emit.node("Unsqueeze", [emit.name(value), emit.constant("int64", [1], [1])], [name]);
         return name;
       };
       let sine = emit.name(sin!);
@@ -70,7 +71,7 @@ export const Rotary: Op<RotaryAttributes> = {
         { num_heads: heads, interleaved: 0 },
         "com.microsoft",
       );
-      emit.node("Squeeze", [rotated, emit.constant("int64", [1], [0])], [emit.name(outputs[0]!)]);
+      emit.node("Squeeze", [rotated, emit.constant("int64", [1], [1])], [emit.name(outputs[0]!)]);
     },
     native: (emit, { inputs, outputs, attributes: { heads, inverse } }) =>
       emit.node(

@@ -49,7 +49,7 @@ export const SwigluGrad = {
       emit.node(
         "SwigluGrad",
         inputs.map((value) => emit.name(value)),
-        outputs.map((value) => emit.name(value)),
+        outputs.map((value) => emit.name(value) || emit.fresh("unused")),
         {},
         "hone",
       ),

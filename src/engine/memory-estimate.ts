@@ -1,0 +1,88 @@
+/** What a training step will need, before anything large is allocated. */
+import { optimise, peakBytes } from "../graph/index.js";
+import { LOSSES } from "../losses/index.js";
+import { loraParameters, type Parameter, parametersOf } from "../nn/index.js";
+import { sizeOf } from "../tensor/index.js";
+import type { EngineOptions } from "./options.js";
+import { resolveSpec } from "./spec.js";
+import { type ModelSpec, trainingGraph } from "./training-graph.js";
+import { openWeightSource } from "./weight-source.js";
+
+/** Bytes by what they are for. */
+export interface MemoryEstimate {
+  readonly frozenWeights: number;
+  /** Trainable parameters, their gradients and AdamW's two moments. */
+  readonly trainable: number;
+  /** Activations and temporaries of one micro-batch. */
+  readonly activations: number;
+  /** The process itself: Node and onnxruntime. */
+  readonly program: number;
+  readonly total: number;
+}
+
+/** Seen for a process that has loaded everything but a model: Node, onnxruntime and a worker thread. */
+const PROGRAM_BYTES = 160e6;
+
+export interface EstimateShape {
+  /** Tokens of one micro-batch, those of them with a loss, and the longest sequence. */
+  readonly tokens: number;
+  readonly supervised: number;
+  readonly longest: number;
+}
+
+/** Opens the model's headers but reads no weights. */
+export function estimateMemory(options: EngineOptions, shape: EstimateShape): MemoryEstimate {
+  const source = openWeightSource(options.model);
+  try {
+    return estimateSpec(resolveSpec(options, source).spec, options, shape);
+  } finally {
+    source.close();
+  }
+}
+
+function estimateSpec(
+  spec: ModelSpec,
+  options: EngineOptions,
+  { tokens, supervised, longest }: EstimateShape,
+): MemoryEstimate {
+  const base = parametersOf(spec.config);
+  const trained = spec.lora === null ? base : loraParameters(spec.config, spec.lora);
+  const trainable = 16 * elements(trained);
+  const frozenWeights =
+    spec.lora === null ? 0 : base.reduce((total, parameter) => total + frozenBytes(parameter, spec), 0);
+  // The native lowering is the one whose graph says what is really kept; stock operators need more for attention.
+  const graph = trainingGraph(spec, {
+    lowering: options.runtime === "cpu" ? "cpu" : "native",
+    loss: LOSSES.cross_entropy,
+    lossConfig: {},
+    uniform: false,
+    trainable: trained.map(({ name }) => name),
+    gradientCheckpointing: options.gradientCheckpointing ?? false,
+  });
+  const lowering = options.runtime === "cpu" ? "cpu" : "native";
+  const recompute =
+    options.gradientCheckpointing === true ? { recomputeBehind: ["loss", "logprobs", "elementwise"] } : {};
+  const rows = Math.ceil(tokens / longest);
+  const bindings = { T: tokens, S: supervised, B: rows, L: longest, P: longest };
+  // Gradients are written straight into the optimizer's memory, which `trainable` counts.
+  const activations = Math.max(
+    0,
+    peakBytes(optimise(graph, { lowering, ...recompute }), bindings) - 4 * elements(trained),
+  );
+  return {
+    frozenWeights,
+    trainable,
+    activations,
+    program: PROGRAM_BYTES,
+    total: frozenWeights + trainable + activations + PROGRAM_BYTES,
+  };
+}
+
+function frozenBytes({ shape, role }: Parameter, { quantised }: ModelSpec): number {
+  const size = sizeOf(shape);
+  if (quantised === null || role !== "projection") return 4 * size;
+  return size / 2 + (size / quantised.block) * (quantised.zeroPoints ? 5 : 4);
+}
+
+const elements = (parameters: readonly Parameter[]): number =>
+  parameters.reduce((total, { shape }) => total + sizeOf(shape), 0);

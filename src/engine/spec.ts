@@ -1,0 +1,59 @@
+/** Options → what the model is made of; refuses combinations that make no sense, naming both and the way out. */
+import { UserError } from "../base/index.js";
+import { type LoraConfig, projectionShape, resolveTargets } from "../nn/index.js";
+import { type Adapter, readAdapter } from "./adapter-files.js";
+import type { EngineOptions } from "./options.js";
+import type { ModelSpec } from "./training-graph.js";
+import type { WeightSource } from "./weight-source.js";
+
+export interface ResolvedSpec {
+  readonly spec: ModelSpec;
+  /** The adapter to start from, if a folder was given. */
+  readonly adapter: Adapter | null;
+}
+
+export function resolveSpec(options: EngineOptions, { config }: WeightSource): ResolvedSpec {
+  if (options.lora !== undefined && options.adapter !== undefined) {
+    throw new UserError(
+      "Cannot create engine with both lora and adapter: an adapter folder brings its own rank, alpha and targets. Leave one out",
+    );
+  }
+  const adapter = options.adapter === undefined ? null : readAdapter(options.adapter, config);
+  const lora = adapter?.lora ?? (options.lora === undefined ? null : freshLora(options.lora));
+  if (options.quantise !== undefined && lora === null) {
+    throw new UserError(
+      "Cannot create engine with quantise but neither lora nor adapter: 4-bit weights are frozen, so nothing would be trained. Add lora",
+    );
+  }
+  const { block = 32, symmetric = true } = options.quantise ?? {};
+  const quantised = options.quantise === undefined ? null : { block, zeroPoints: !symmetric };
+  if (quantised !== null) {
+    for (const projection of [
+      "self_attn.q_proj",
+      "self_attn.o_proj",
+      "mlp.gate_proj",
+      "mlp.down_proj",
+    ] as const) {
+      const width = projectionShape(config, projection)[1];
+      if (width % block !== 0) {
+        throw new UserError(
+          `Cannot quantise ${projection}: its width ${width} is no multiple of block ${block}. Choose block 32, or a model with wider layers`,
+        );
+      }
+    }
+  }
+  return { spec: { config, lora, quantised }, adapter };
+}
+
+function freshLora({
+  rank,
+  alpha,
+  rsLora = false,
+  targets = "all-linear",
+}: NonNullable<EngineOptions["lora"]>): LoraConfig {
+  if (!Number.isInteger(rank) || rank < 1)
+    throw new UserError(`Cannot create adapter of rank ${rank}: expected a positive integer`);
+  if (!(alpha > 0))
+    throw new UserError(`Cannot create adapter with alpha ${alpha}: expected a positive number`);
+  return { rank, alpha, rsLora, targets: resolveTargets(targets, "the lora option") };
+}

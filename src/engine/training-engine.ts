@@ -1,0 +1,414 @@
+/** Holds a model's weights and trains them, on the calling thread. `client.ts` puts one behind a worker. */
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { CancelledError, UserError } from "../base/index.js";
+import { LOSSES, type Loss } from "../losses/index.js";
+import { clipCoefficient } from "../nn/index.js";
+import type {
+  AdamParams,
+  Datum,
+  ForwardBackwardOutput,
+  LossFnConfig,
+  LossFnName,
+  OptimStepOutput,
+  TensorData,
+} from "../protocol/index.js";
+import { type HostTensor, writeFileAside, writeShardedSafetensors } from "../tensor/index.js";
+import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
+import { type Example, type MicroBatch, packBatch, readExample, splitIntoMicroBatches } from "./batch.js";
+import { allocate, Executable } from "./executable.js";
+import type { EngineOptions } from "./options.js";
+import { type ChosenRuntime, createRuntime } from "./session/index.js";
+import { resolveSpec } from "./spec.js";
+import { readOptimizerState, writeOptimizerState } from "./state-files.js";
+import { compileLogits, compileTraining, gradientName, type ModelSpec } from "./training-graph.js";
+import { openWeightSource, type WeightSource } from "./weight-source.js";
+import { loadWeights, type Weights } from "./weights.js";
+
+export interface EngineInfo {
+  readonly family: string;
+  readonly parameters: number;
+  readonly trainableParameters: number;
+  readonly vocabularySize: number;
+  readonly maxPositions: number;
+  /** Which operators run, and why those. */
+  readonly runtime: string;
+}
+
+/** Asked between micro-batches; true ends the call with `CancelledError`. */
+export type IsCancelled = () => boolean;
+const never: IsCancelled = () => false;
+
+/** Files of a model folder, besides config and weights, that go wherever its weights go. */
+const COMPANIONS = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "generation_config.json",
+  "chat_template.jinja",
+  "vocab.json",
+  "merges.txt",
+];
+
+export class TrainingEngine {
+  readonly #options: EngineOptions;
+  readonly #spec: ModelSpec;
+  readonly #source: WeightSource;
+  readonly #runtime: ChosenRuntime;
+  readonly #weights: Weights;
+  readonly #executables = new Map<string, Promise<Executable>>();
+  #optimizerStep = 0;
+  /** `forwardBackward` calls whose gradients wait for `optimStep`. */
+  #pending = 0;
+
+  private constructor(
+    options: EngineOptions,
+    spec: ModelSpec,
+    source: WeightSource,
+    runtime: ChosenRuntime,
+    weights: Weights,
+  ) {
+    this.#options = options;
+    this.#spec = spec;
+    this.#source = source;
+    this.#runtime = runtime;
+    this.#weights = weights;
+  }
+
+  /** @throws UserError when the model, the adapter or the options are wrong */
+  static async create(options: EngineOptions): Promise<TrainingEngine> {
+    const source = openWeightSource(options.model);
+    try {
+      const { spec, adapter } = resolveSpec(options, source);
+      const runtime = await createRuntime({ prefer: options.runtime ?? "native" });
+      const weights = loadWeights(spec, source, {
+        seed: options.seed ?? 0,
+        adapter: adapter?.tensors ?? null,
+      });
+      return new TrainingEngine(options, spec, source, runtime, weights);
+    } finally {
+      source.close();
+    }
+  }
+
+  get info(): EngineInfo {
+    const { config } = this.#spec;
+    const count = (tensors: readonly { readonly shape: readonly number[] }[]): number =>
+      tensors.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0);
+    const { lowering, reason } = this.#runtime;
+    return {
+      family: config.family,
+      parameters: count(Object.values(this.#weights.tensors)),
+      trainableParameters: count(this.#weights.trainable),
+      vocabularySize: config.vocabularySize,
+      maxPositions: config.maxPositions,
+      runtime: `${lowering} (${reason})`,
+    };
+  }
+
+  /** Logprobs of every target; gradients stay as they are. */
+  async forward(
+    data: readonly Datum[],
+    lossFn: LossFnName,
+    lossFnConfig: LossFnConfig = {},
+    isCancelled = never,
+  ): Promise<ForwardBackwardOutput> {
+    const { loss, examples } = this.#read(data, lossFn);
+    const collected = new Outputs(examples);
+    for (const indices of this.#split(examples)) {
+      await pause(isCancelled);
+      const batch = packBatch(this.#spec.config, loss, examples, indices, { everyToken: true });
+      const executable = await this.#training(loss, lossFnConfig, batch.uniform, false);
+      collected.add(batch, await executable.run({ ...this.#weights.tensors, ...batch.tensors }));
+    }
+    return collected.result();
+  }
+
+  /**
+   * Adds the gradients of the loss to those since the last `optimStep`. Logprobs are computed, and reported, only for
+   * tokens that can have a gradient (weight or advantage not 0); others are reported as 0.
+   * When cancelled, all gradients since the last `optimStep` are dropped.
+   */
+  async forwardBackward(
+    data: readonly Datum[],
+    lossFn: LossFnName,
+    lossFnConfig: LossFnConfig = {},
+    isCancelled = never,
+  ): Promise<ForwardBackwardOutput> {
+    const { loss, examples } = this.#read(data, lossFn);
+    const collected = new Outputs(examples);
+    const { arena, trainable } = this.#weights;
+    const scratch: Record<string, HostTensor> = {};
+    try {
+      for (const indices of this.#split(examples)) {
+        await pause(isCancelled);
+        const batch = packBatch(this.#spec.config, loss, examples, indices);
+        const executable = await this.#training(loss, lossFnConfig, batch.uniform, true);
+        const isFirst = this.#pending === 0;
+        const into: Record<string, HostTensor> = {};
+        for (const { name, shape } of trainable) {
+          const target = { dtype: "float32" as const, shape, data: this.#weights.slot(name).gradient };
+          into[gradientName(name)] = isFirst ? target : (scratch[name] ??= allocate("float32", shape));
+        }
+        this.#pending++;
+        collected.add(
+          batch,
+          await executable.run({ ...this.#weights.tensors, ...batch.tensors }, executable.outputNames, into),
+        );
+        if (!isFirst) {
+          for (const { name } of trainable)
+            arena.accumulate(this.#weights.slot(name).gradient, scratch[name]!.data as Float32Array); // allocated so above
+        }
+      }
+    } catch (thrown) {
+      this.#dropGradients();
+      throw thrown;
+    }
+    return collected.result();
+  }
+
+  /** One AdamW update with the accumulated gradients, which are then cleared. Without any, weights only decay. */
+  optimStep(params: AdamParams): OptimStepOutput {
+    const { arena } = this.#weights;
+    if (this.#pending === 0) arena.zeroGradients();
+    const gradNorm = Math.sqrt(arena.sumOfSquares());
+    if (!Number.isFinite(gradNorm)) {
+      const culprit = this.#weights.trainable.find(({ name }) =>
+        this.#weights.slot(name).gradient.some((value) => !Number.isFinite(value)),
+      );
+      this.#dropGradients();
+      throw new Error(
+        `Cannot take optimizer step ${this.#optimizerStep + 1}: the gradient of "${culprit?.name}" has NaN or infinite elements, expected finite ones. Weights are unchanged`,
+      );
+    }
+    this.#optimizerStep++;
+    const { learningRate, beta1, beta2, eps, weightDecay, gradClipNorm } = params;
+    arena.adamwStep({
+      learningRate,
+      beta1,
+      beta2,
+      eps,
+      weightDecay,
+      step: this.#optimizerStep,
+      gradientScale: clipCoefficient(gradNorm, gradClipNorm),
+    });
+    this.#dropGradients();
+    return { metrics: { "grad_norm:mean": gradNorm, "optimizer_step:max": this.#optimizerStep } };
+  }
+
+  /** Weights as Hugging Face or PEFT files, and what a resumed run needs beside them. */
+  saveState(directory: string): void {
+    if (this.#pending > 0) {
+      throw new UserError(
+        `Cannot save state to "${directory}": gradients of ${this.#pending} micro-batches wait for optimStep, expected none. Call optimStep first`,
+      );
+    }
+    this.saveWeights(directory);
+    writeOptimizerState(directory, this.#spec, this.#weights, this.#optimizerStep);
+  }
+
+  loadState(directory: string): void {
+    this.loadWeights(directory);
+    this.#optimizerStep = readOptimizerState(directory, this.#spec, this.#weights);
+  }
+
+  saveWeights(directory: string): void {
+    mkdirSync(directory, { recursive: true });
+    const { trainable, slot } = this.#weights;
+    const { lora } = this.#spec;
+    if (lora !== null) {
+      writeAdapter(directory, {
+        lora,
+        parameters: trainable,
+        values: (name) => slot(name).parameter,
+        baseModel: this.#source.folder,
+      });
+      return;
+    }
+    writeShardedSafetensors(
+      directory,
+      trainable.map(({ name, shape }) => ({
+        name,
+        shape,
+        dtype: "F32" as const,
+        read: () => slot(name).parameter,
+      })),
+    );
+    for (const file of this.#source.folder === null ? [] : COMPANIONS) {
+      const path = join(this.#source.folder!, file);
+      if (existsSync(path)) copyFileSync(path, join(directory, file));
+    }
+    const json = { ...this.#source.json, torch_dtype: "float32" };
+    writeFileAside(join(directory, "config.json"), (sink) =>
+      sink.write(Buffer.from(`${JSON.stringify(json, null, 2)}\n`)),
+    );
+  }
+
+  /** Replaces the trainable weights; the optimizer starts anew. */
+  loadWeights(directory: string): void {
+    const { trainable, arena, slot } = this.#weights;
+    if (this.#spec.lora !== null) {
+      if (!isAdapterFolder(directory))
+        throw new UserError(
+          `Cannot load weights "${directory}": it has no adapter_config.json, expected a PEFT folder because this engine trains an adapter`,
+        );
+      const { lora, tensors } = readAdapter(directory, this.#spec.config);
+      if (JSON.stringify(lora) !== JSON.stringify(this.#spec.lora)) {
+        throw new UserError(
+          `Cannot load adapter "${directory}": it has rank ${lora.rank}, alpha ${lora.alpha} on ${lora.targets.join(", ")}, expected rank ${this.#spec.lora.rank}, alpha ${this.#spec.lora.alpha} on ${this.#spec.lora.targets.join(", ")}`,
+        );
+      }
+      for (const { name } of trainable) slot(name).parameter.set(tensors.get(name)!);
+    } else {
+      const source = openWeightSource(directory);
+      try {
+        if (JSON.stringify(source.config) !== JSON.stringify(this.#spec.config)) {
+          throw new UserError(
+            `Cannot load weights "${directory}": its config.json describes another model than the engine holds, expected the same architecture and sizes`,
+          );
+        }
+        for (const parameter of trainable) source.fill(parameter, slot(parameter.name).parameter);
+      } finally {
+        source.close();
+      }
+    }
+    for (const moments of [...arena.firstMoments, ...arena.secondMoments]) moments.fill(0);
+    this.#optimizerStep = 0;
+    this.#dropGradients();
+  }
+
+  /** Logits [V] after the last of `tokens`: for looking at a model, not for sampling from it. */
+  async nextLogits(tokens: readonly number[]): Promise<Float32Array> {
+    const example: Example = {
+      tokens_T: tokens,
+      targets_T: tokens,
+      lossInputs: { weights: tokens.map((_, i) => Number(i === tokens.length - 1)) },
+    };
+    const batch = packBatch(this.#spec.config, LOSSES.cross_entropy, [example], [0]);
+    const { lowering } = this.#runtime;
+    const executable = await this.#executable(`logits ${batch.uniform}`, () =>
+      compileLogits(this.#spec, { lowering, uniform: this.#layoutOf(batch.uniform) }),
+    );
+    const { logits } = await executable.run({ ...this.#weights.tensors, ...batch.tensors });
+    return logits!.data as Float32Array; // the graph's only output is float32
+  }
+
+  async close(): Promise<void> {
+    for (const executable of this.#executables.values()) (await executable).release();
+    this.#executables.clear();
+  }
+
+  #read(
+    data: readonly Datum[],
+    lossFn: LossFnName,
+  ): { readonly loss: Loss; readonly examples: readonly Example[] } {
+    const loss = LOSSES[lossFn];
+    if (loss === undefined)
+      throw new UserError(
+        `Cannot train with "${String(lossFn)}": no such loss, expected one of ${Object.keys(LOSSES).join(", ")}`,
+      );
+    if (data.length === 0)
+      throw new UserError(`Cannot train with "${lossFn}": 0 datums, expected at least 1`);
+    return {
+      loss,
+      examples: data.map((datum, index) => readExample(datum, index, loss, this.#spec.config.vocabularySize)),
+    };
+  }
+
+  #split(examples: readonly Example[]): number[][] {
+    return splitIntoMicroBatches(examples, this.#options.microBatchTokens ?? 4096);
+  }
+
+  #training(loss: Loss, given: LossFnConfig, uniform: boolean, backward: boolean): Promise<Executable> {
+    const unknown = Object.keys(given).find((key) => !(key in loss.defaults));
+    if (unknown !== undefined) {
+      throw new UserError(
+        `Cannot train with "${loss.name}": config key "${unknown}" is unknown, expected ${Object.keys(loss.defaults).join(", ") || "none"}`,
+      );
+    }
+    const lossConfig = { ...loss.defaults, ...given };
+    const layout = this.#layoutOf(uniform);
+    const key = `${loss.name} ${JSON.stringify(lossConfig)} ${layout} ${backward}`;
+    return this.#executable(key, () =>
+      compileTraining(this.#spec, {
+        lowering: this.#runtime.lowering,
+        loss,
+        lossConfig,
+        uniform: layout,
+        trainable: backward ? this.#weights.trainable.map(({ name }) => name) : [],
+        gradientCheckpointing: this.#options.gradientCheckpointing ?? false,
+      }),
+    );
+  }
+
+  /** Our own attention needs no rows, so one graph serves both layouts there. */
+  #layoutOf(uniform: boolean): boolean {
+    return uniform && this.#runtime.lowering !== "native";
+  }
+
+  #executable(key: string, compile: () => ReturnType<typeof compileTraining>): Promise<Executable> {
+    let executable = this.#executables.get(key);
+    if (executable === undefined) {
+      const { threads, gradientCheckpointing: keepDuplicates = false } = this.#options;
+      executable = Executable.create(this.#runtime, compile(), {
+        keepDuplicates,
+        ...(threads === undefined ? {} : { threads }),
+      });
+      this.#executables.set(key, executable);
+    }
+    return executable;
+  }
+
+  #dropGradients(): void {
+    this.#pending = 0;
+  }
+}
+
+/** Lets messages in, so that a cancellation can be seen, and honours it. */
+async function pause(isCancelled: IsCancelled): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  if (isCancelled())
+    throw new CancelledError(
+      "Cancelled between micro-batches; gradients since the last optimStep are dropped",
+    );
+}
+
+/** Gathers the per-token results of micro-batches back into one record per datum. */
+class Outputs {
+  readonly #logprobs: Float32Array[];
+  readonly #elementwise: Float32Array[];
+  #loss = 0;
+  #supervised = 0;
+
+  constructor(examples: readonly Example[]) {
+    this.#logprobs = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
+    this.#elementwise = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
+  }
+
+  add(
+    { datums, supervised }: MicroBatch,
+    { loss, logprobs, elementwise }: Readonly<Record<string, HostTensor>>,
+  ): void {
+    this.#loss += (loss!.data as Float32Array)[0]!; // the graph's outputs are float32
+    this.#supervised += supervised.length;
+    supervised.forEach(({ datum, position }, i) => {
+      this.#logprobs[datums[datum]!]![position] = (logprobs!.data as Float32Array)[i]!;
+      this.#elementwise[datums[datum]!]![position] = (elementwise!.data as Float32Array)[i]!;
+    });
+  }
+
+  result(): ForwardBackwardOutput {
+    const tensor = (values: Float32Array): TensorData => ({
+      data: Array.from(values),
+      dtype: "float32",
+      shape: [values.length],
+    });
+    return {
+      lossFnOutputs: this.#logprobs.map((logprobs, i) => ({
+        logprobs: tensor(logprobs),
+        elementwise_loss: tensor(this.#elementwise[i]!),
+      })),
+      metrics: { "loss:sum": this.#loss, "supervised_tokens:sum": this.#supervised },
+    };
+  }
+}

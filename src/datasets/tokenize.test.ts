@@ -6,6 +6,7 @@ import { UserError } from "../base/index.js";
 import {
   type ChatMessage,
   type ChatRenderer,
+  createChatRenderer,
   loadTokenizer,
   type Span,
   type Tokenizer,
@@ -387,6 +388,29 @@ describe(`real files${hasShared ? "" : " (skipped: no ../shared/data and no HONE
     expect(hashRows(spider.rows)).toBe(spiderHash);
     expect(checkDataset(spider)).toEqual([]);
   });
+
+  it.skipIf(!hasShared).each([
+    ["qwen2", "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"],
+    [
+      "smollm2-135m",
+      "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n",
+    ],
+  ])(
+    "%s asks and answers in its own chat template, the answer and its end of turn trained",
+    async (name, opening) => {
+      const real = loadTokenizer(join(shared, "tokenizers", name));
+      const spider = await loadDataset(join(shared, "spider/train_pairs.jsonl"), {
+        tokenizer: real,
+        renderer: createChatRenderer(join(shared, "tokenizers", name)),
+        maxRows: 200,
+        mapping: { columns: { prompt: "question", completion: "query" }, asChat: true },
+      });
+      expect(checkDataset(spider)).toEqual([]);
+      expect(previewRows(spider.rows.slice(0, 1), real).split("\n").slice(1).join("\n")).toBe(
+        `${opening}<|im_start|>user\nHow many heads of the departments are older than 56 ?<|im_end|>\n<|im_start|>assistant\n«SELECT count(*) FROM head WHERE age  >  56<|im_end|>»\n`,
+      );
+    },
+  );
 
   it.skipIf(!hasShared)("spider: question and query become prompt and completion", async () => {
     const spider = await loadDataset(join(shared, "spider/train_pairs.jsonl"), {

@@ -13,6 +13,7 @@ import {
   type Datum,
   type ForwardBackwardOutput,
   nextTokenDatum,
+  type OptimStepOutput,
   type TensorData,
 } from "../protocol/index.js";
 
@@ -55,6 +56,15 @@ export function lossOf(datums: readonly Datum[], output: ForwardBackwardOutput):
     }
     return sum + loss;
   }, 0);
+}
+
+/** What clients call the gradient's norm: the embedded engine, and SkyRL. */
+const GRAD_NORM_NAMES = ["grad_norm:mean", "skyrl.ai/grad_norm"];
+
+/** The global norm before clipping, where the client reports one. */
+export function gradNormOf(metrics: OptimStepOutput["metrics"]): number | undefined {
+  const name = GRAD_NORM_NAMES.find((known) => metrics[known] !== undefined);
+  return name === undefined ? undefined : metrics[name];
 }
 
 /** The places in `datums` of those whose own loss is not finite, as far as the logprobs tell. */

@@ -3,7 +3,7 @@ import { UserError } from "../base/index.js";
 import type { DatasetStatistics, TrainingRow } from "../datasets/index.js";
 import type { TrainingClient } from "../protocol/index.js";
 import type { Tokenizer } from "../text/index.js";
-import { crossEntropyBatch, LOSS_FORMULA, lossOf } from "./cross-entropy.js";
+import { crossEntropyBatch, gradNormOf, LOSS_FORMULA, lossOf } from "./cross-entropy.js";
 import type { SftConfig } from "./sft-config.js";
 import { previewSftData, type SftData } from "./sft-data.js";
 import { totalStepsOf } from "./sft-loop.js";
@@ -54,7 +54,7 @@ export async function dryRunSft(options: DryRunOptions): Promise<DryRunReport> {
   const tokensPerSecond = batch.tokens / ((clock() - started) / 1000);
   const totalSteps = totalStepsOf(data.train.length, config);
   const trainedTokens = meanTokens(data.train) * config.batchSize * totalSteps;
-  const gradNorm = metrics["gradNorm"];
+  const gradNorm = gradNormOf(metrics);
   const report = {
     totalSteps,
     loss,

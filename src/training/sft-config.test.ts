@@ -39,7 +39,7 @@ describe("SftConfig", () => {
       truncation: "keep_start",
       epochs: 3,
       batchSize: 8,
-      microBatchTokens: 2048,
+      microBatchTokens: 4096,
       learningRate: 2e-5,
       schedule: "linear",
       warmupSteps: 0,

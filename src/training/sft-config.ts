@@ -136,7 +136,7 @@ const Fields = z.strictObject({
     .describe("Rows per step")
     .meta({ aliases: ["per_device_train_batch_size", "train_batch_size"] }),
   microBatchTokens: positive
-    .default(2048)
+    .default(4096)
     .describe("Tokens computed at once; less needs less memory and changes no gradient")
     .meta({ aliases: ["gradient_accumulation_steps", "micro_batch_size"] }),
   learningRate: z

@@ -61,7 +61,7 @@ class BigramClient implements TrainingClient {
         params.learningRate * (m / (Math.sqrt(v) + params.eps) + params.weightDecay * this.logits[i]!);
     }
     this.gradient.fill(0);
-    return { metrics: { gradNorm } };
+    return { metrics: { "grad_norm:mean": gradNorm } };
   }
   async saveState(directory: string): Promise<void> {
     this.calls.push("saveState");
@@ -392,11 +392,19 @@ describe("runSft()", () => {
   it("stops when the gradient is not finite though the loss is", async () => {
     const run = newRun();
     const client = new BigramClient();
-    client.optimStep = async () => ({ metrics: { gradNorm: Number.POSITIVE_INFINITY } });
+    client.optimStep = async () => ({ metrics: { "grad_norm:mean": Number.POSITIVE_INFINITY } });
     await expect(runSft(optionsOf(client, run))).rejects.toThrow(
       /^Cannot go on after step 1: the gradient norm is Infinity though the loss is [\d.]+, expected a finite number; the batch was t\.jsonl:\d+, .*\. The last checkpoint is untouched; resume from it with a lower learningRate, or look at the rows$/,
     );
     expect(run.latestCheckpoint()).toBeUndefined();
+  });
+
+  it("adds the rows to what the client says when it refuses a gradient", async () => {
+    const client = new BigramClient();
+    client.optimStep = () => Promise.reject(new UserError("the gradient of q_proj is NaN"));
+    await expect(runSft(optionsOf(client, newRun(), { train: train.slice(0, 2) }))).rejects.toThrow(
+      /^Cannot do step 1: the gradient of q_proj is NaN; the batch was t\.jsonl:[12], t\.jsonl:[12]\. The last checkpoint is untouched; resume from it with a lower learningRate, or look at the rows$/,
+    );
   });
 
   it("refuses to resume on other terms or other data", async () => {

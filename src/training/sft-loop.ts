@@ -6,7 +6,13 @@ import { join } from "node:path";
 import { UserError } from "../base/index.js";
 import { type BatchPlan, createBatchPlan, hashRows, START, type TrainingRow } from "../datasets/index.js";
 import type { TrainingClient } from "../protocol/index.js";
-import { brokenDatums, type CrossEntropyBatch, crossEntropyBatch, lossOf } from "./cross-entropy.js";
+import {
+  brokenDatums,
+  type CrossEntropyBatch,
+  crossEntropyBatch,
+  gradNormOf,
+  lossOf,
+} from "./cross-entropy.js";
 import type { SftMetrics } from "./metrics.js";
 import type { RunRecorder } from "./recorder.js";
 import { learningRateAt, warmupStepsOf } from "./schedule.js";
@@ -205,8 +211,16 @@ async function updateOnce(
   const warmupSteps = warmupStepsOf(totalSteps, config);
   const learningRate = learningRateAt(state.step, totalSteps, { ...config, warmupSteps });
   const { beta1, beta2, eps, weightDecay, gradClipNorm } = config;
-  const { metrics } = await client.optimStep({ learningRate, beta1, beta2, eps, weightDecay, gradClipNorm });
-  const gradNorm = metrics["gradNorm"];
+  const params = { learningRate, beta1, beta2, eps, weightDecay, gradClipNorm };
+  const { metrics } = await client.optimStep(params).catch((thrown: unknown) => {
+    // The client refuses gradients that are not finite; it cannot know which rows they came from.
+    if (!(thrown instanceof UserError)) throw thrown;
+    throw new UserError(
+      `Cannot do step ${step}: ${thrown.message}; the batch was ${namesOf(options, rows)}. ${REMEDY}`,
+      { cause: thrown },
+    );
+  });
+  const gradNorm = gradNormOf(metrics);
   if (gradNorm !== undefined && !Number.isFinite(gradNorm)) {
     throw new UserError(
       `Cannot go on after step ${step}: the gradient norm is ${gradNorm} though the loss is ${loss}, expected a finite number; the batch was ${namesOf(options, rows)}. ${REMEDY}`,

@@ -6,6 +6,7 @@ export interface StepProgress {
   readonly step: number;
   readonly loss: number;
   readonly tokensPerSecond: number;
+  readonly secondsLeft: number;
 }
 
 export interface Progress {
@@ -31,7 +32,7 @@ export function createProgress(options: ProgressOptions): Progress {
   return options.stream.isTTY === true ? createBar(options) : createPlainLines(options);
 }
 
-function createBar({ totalSteps, startStep, stream, now }: ProgressOptions): Progress {
+function createBar({ totalSteps, startStep, stream }: ProgressOptions): Progress {
   const bar = new SingleBar({
     stream,
     format: "{bar} {value}/{total}  loss {loss}  {rate} tokens/s  {left} left",
@@ -40,11 +41,9 @@ function createBar({ totalSteps, startStep, stream, now }: ProgressOptions): Pro
     hideCursor: true,
     etaBuffer: 1,
   });
-  const began = now();
   bar.start(totalSteps, startStep, { loss: "–", rate: "–", left: "–" });
   return {
-    update: (progress) =>
-      bar.update(progress.step, describe(progress, { totalSteps, startStep, elapsedMs: now() - began })),
+    update: (progress) => bar.update(progress.step, describe(progress)),
     note(line) {
       stream.write(`\r\u001b[K${line}\n`);
       bar.render();
@@ -53,8 +52,7 @@ function createBar({ totalSteps, startStep, stream, now }: ProgressOptions): Pro
   };
 }
 
-function createPlainLines({ totalSteps, startStep, stream, now }: ProgressOptions): Progress {
-  const began = now();
+function createPlainLines({ totalSteps, stream, now }: ProgressOptions): Progress {
   const stride = Math.max(1, Math.floor(totalSteps / 20));
   let lastLine = Number.NEGATIVE_INFINITY;
   return {
@@ -63,7 +61,7 @@ function createPlainLines({ totalSteps, startStep, stream, now }: ProgressOption
       const isDue = step % stride === 0 || step === totalSteps || now() - lastLine >= PLAIN_INTERVAL_MS;
       if (!isDue) return;
       lastLine = now();
-      const { loss, rate, left } = describe(progress, { totalSteps, startStep, elapsedMs: now() - began });
+      const { loss, rate, left } = describe(progress);
       stream.write(`step ${step}/${totalSteps}  loss ${loss}  ${rate} tokens/s  ${left} left\n`);
     },
     note: (line) => void stream.write(`${line}\n`),
@@ -71,15 +69,14 @@ function createPlainLines({ totalSteps, startStep, stream, now }: ProgressOption
   };
 }
 
-function describe(
-  { step, loss, tokensPerSecond }: StepProgress,
-  { totalSteps, startStep, elapsedMs }: { totalSteps: number; startStep: number; elapsedMs: number },
-): { loss: string; rate: string; left: string } {
-  const done = step - startStep;
-  const left = done > 0 ? ((elapsedMs / done) * (totalSteps - step)) / 1000 : Number.NaN;
+function describe({
+  loss,
+  tokensPerSecond,
+  secondsLeft,
+}: StepProgress): Record<"loss" | "rate" | "left", string> {
   return {
     loss: loss.toFixed(4),
-    rate: Number.isFinite(tokensPerSecond) ? Math.round(tokensPerSecond).toLocaleString("en") : "–",
-    left: Number.isNaN(left) ? "–" : formatDuration(left),
+    rate: Math.round(tokensPerSecond).toLocaleString("en"),
+    left: formatDuration(secondsLeft),
   };
 }

@@ -116,7 +116,7 @@ function summaryOf(store: RunStore, { id, name, method, status, created }: RunRe
     method,
     status: isKilled ? "killed" : status,
     step: metrics.at(-1)?.step ?? 0,
-    loss: metrics.findLast((metric) => metric.name.startsWith("loss/"))?.value ?? null,
+    loss: metrics.findLast((metric) => metric.name === "loss/train")?.value ?? null,
     created,
   };
 }

@@ -1,7 +1,7 @@
 /** `hone tokenizer train`: a byte-level BPE tokenizer from texts, in Hugging Face layout. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { trainByteLevelBpe } from "../../text/index.js";
+import { CHATML_TEMPLATE, trainByteLevelBpe } from "../../text/index.js";
 import { fillNewDirectory } from "../new-directory.js";
 import { createOutput, type OutputOptions } from "../output.js";
 import { readTexts } from "../text-sources.js";
@@ -17,11 +17,6 @@ export interface TokenizerTrainOptions extends OutputOptions {
 const END_OF_TEXT = "<|endoftext|>";
 const TURN_START = "<|im_start|>";
 const TURN_END = "<|im_end|>";
-
-/** ChatML, the template of Qwen and SmolLM without their default system message. */
-const CHATML =
-  `{% for message in messages %}{{ '${TURN_START}' + message['role'] + '\\n' + message['content'] + '${TURN_END}\\n' }}{% endfor %}` +
-  `{% if add_generation_prompt %}{{ '${TURN_START}assistant\\n' }}{% endif %}`;
 
 export async function trainTokenizer(
   files: readonly string[],
@@ -39,7 +34,7 @@ export async function trainTokenizer(
     tokenizer_class: "PreTrainedTokenizerFast",
     eos_token: chat ? TURN_END : END_OF_TEXT,
     pad_token: END_OF_TEXT,
-    ...(chat ? { chat_template: CHATML } : {}),
+    ...(chat ? { chat_template: CHATML_TEMPLATE } : {}),
     clean_up_tokenization_spaces: false,
   };
   await fillNewDirectory(options.output, "tokenizer", (directory) => {

@@ -38,8 +38,8 @@ function characterAt(bytes: Uint8Array, at: number): { text: string; length: num
 const ESCAPES: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
 
 function visible(char: string): string {
-  const escape = ESCAPES[char];
-  if (escape !== undefined) return escape;
+  const escaped = ESCAPES[char];
+  if (escaped !== undefined) return escaped;
   // Marks join the character before them in a terminal, so they are escaped as well.
   if (char === " " || !/[\p{C}\p{Z}\p{M}]/u.test(char)) return char;
   return `\\u{${char.codePointAt(0)!.toString(16).toUpperCase()}}`;

@@ -1,5 +1,7 @@
 /** Strings to token ids and back. */
 export { type TrainBpeOptions, trainByteLevelBpe } from "./bpe-trainer.js";
+export { type ChatRendererOptions, createChatRenderer, type TemplateRenderer } from "./chat-renderer.js";
+export { CHATML_TEMPLATE } from "./chatml.js";
 export { type CreateTokenizerOptions, createTokenizer } from "./create-tokenizer.js";
 export { describeToken } from "./describe-token.js";
 export { checkFits } from "./fits.js";

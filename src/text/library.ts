@@ -1,4 +1,5 @@
-/** The parts of `@huggingface/tokenizers` that are used, with types. Nothing of ours. */
+/** The parts of `@huggingface/tokenizers` and `@huggingface/jinja` that are used, with types. Nothing of ours. */
+import * as untypedJinja from "@huggingface/jinja";
 import * as untyped from "@huggingface/tokenizers";
 
 interface LibraryModel {
@@ -26,3 +27,24 @@ interface Library {
 
 // Its declarations import each other without extensions, which NodeNext does not resolve; so they are stated here.
 export const library = untyped as unknown as Library;
+
+/** A node of a parsed template; its fields depend on its type. */
+export interface TemplateNode {
+  readonly type: string;
+  [field: string]: unknown;
+}
+
+interface Jinja {
+  tokenize(
+    source: string,
+    options?: { readonly lstrip_blocks?: boolean; readonly trim_blocks?: boolean },
+  ): unknown;
+  parse(tokens: unknown): TemplateNode;
+  readonly Environment: new () => { set(name: string, value: unknown): unknown };
+  readonly Interpreter: new (
+    environment: unknown,
+  ) => { run(program: TemplateNode): { readonly value: unknown } };
+}
+
+// The same holds for the template library, whose syntax tree has no exported types either.
+export const jinja = untypedJinja as unknown as Jinja;

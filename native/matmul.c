@@ -81,7 +81,7 @@ static int prepare_c(const product *w, float *c, int64_t column, int64_t rows, i
 
 /* One tile of C; at the edge of C it is computed whole, beside it. */
 static void multiply_tile(const product *w, int64_t k, int64_t length, const char *a, int64_t a_panel, const char *b,
-                          int64_t b_panel) {
+                          int64_t b_panel, const char *ahead) {
   const hone_tile *tile = w->tile;
   const int64_t m = w->cut_is_a ? w->cut.vectors : w->shared.vectors;
   const int64_t n = w->cut_is_a ? w->shared.vectors : w->cut.vectors;
@@ -90,12 +90,12 @@ static void multiply_tile(const product *w, int64_t k, int64_t length, const cha
   float *c = w->c + row * w->ldc + column;
   const int accumulate = k > 0 ? 1 : prepare_c(w, c, column, rows, columns);
   if (rows == tile->mr && columns == tile->nr) {
-    tile->tile(length, a, b, c, w->ldc, accumulate, rows, columns);
+    tile->tile(length, a, b, c, w->ldc, accumulate, rows, columns, ahead);
     return;
   }
   float whole[32 * 32] __attribute__((aligned(64)));
   const int64_t nr = tile->nr;
-  tile->tile(length, a, b, whole, nr, 0, rows, columns);
+  tile->tile(length, a, b, whole, nr, 0, rows, columns, ahead);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < columns; j++)
       c[i * w->ldc + j] = accumulate ? c[i * w->ldc + j] + whole[i * nr + j] : whole[i * nr + j];
@@ -110,10 +110,13 @@ static void multiply_block(const product *w, int64_t block, char *own) {
     pack(&w->cut, first, panels, k, smaller(tile->kc, w->k - k), own, length * cut_bytes);
     for (int64_t i = 0; i < w->shared_panels; i++) {
       const char *shared = w->packed + i * w->panel_bytes + k * shared_bytes;
+      /* The next of the shared panels comes from far: it is asked for while this one is multiplied. */
+      const char *ahead = i + 1 < w->shared_panels ? shared + w->panel_bytes : shared;
       for (int64_t j = 0; j < panels; j++) {
         const char *cut = own + j * length * cut_bytes;
-        if (w->cut_is_a) multiply_tile(w, k, length, cut, first + j, shared, i);
-        else multiply_tile(w, k, length, shared, i, cut, first + j);
+        if (w->cut_is_a) multiply_tile(w, k, length, cut, first + j, shared, i, ahead);
+        else multiply_tile(w, k, length, shared, i, cut, first + j, ahead);
+        ahead += length / tile->kstep * 64 * HONE_AHEAD_LINES;
       }
     }
   }

@@ -19,6 +19,9 @@ typedef struct {
   float scale;
 } hone_vectors;
 
+/* Cache lines. */
+#define HONE_AHEAD_LINES 16
+
 typedef struct {
   int64_t mr, nr, kstep;
   int64_t kc;    /* how much of k is packed and multiplied at once: so that packed blocks stay in the second cache */
@@ -28,10 +31,10 @@ typedef struct {
   void (*pack_b)(char *out, int64_t panel_bytes, const hone_vectors *vectors);
   /*
    * C (mr x nr) += or = A B over k (a multiple of kstep). It may leave out what lies beyond rows x columns, or may
-   * write it: C then has room for it.
+   * write it: C then has room for it. `ahead`: memory that will be read soon, HONE_AHEAD_LINES for each kstep.
    */
   void (*tile)(int64_t k, const char *a, const char *b, float *c, int64_t ldc, int accumulate, int64_t rows,
-               int64_t columns);
+               int64_t columns, const char *ahead);
   void (*enter)(void); /* before a thread's first tile of a call, and after its last */
   void (*leave)(void);
 } hone_tile;

@@ -126,7 +126,8 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void store(float *c
 
 HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64_t k, const char *a, const char *b,
                                                                            float *c, int64_t ldc, int accumulate,
-                                                                           const int tall, const int wide) {
+                                                                           const char *ahead, const int tall,
+                                                                           const int wide) {
   const char *const first_a = a, *const first_b = b;
   __asm__ volatile("" : : : "memory"); /* the intrinsics do not say that they read memory */
   _tile_zero(0);
@@ -138,6 +139,13 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64
    * there are no more roundings of the full size than float32 would make.
    */
   for (int64_t at = 0; at < k; at += 32, a += STEP_BYTES, b += STEP_BYTES) {
+    for (int line = 0; line < HONE_AHEAD_LINES; line++) __builtin_prefetch(ahead + 64 * line, 0, 2);
+    ahead += 64 * HONE_AHEAD_LINES;
+    if (at < 8 * 32)
+      for (int64_t i = at / 8; i < at / 8 + 4 && i < (tall ? 32 : 16); i++) {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + (wide ? 31 : 15), 1);
+      }
     /* In an order where each product changes one operand only. */
     LOAD_A(2) LOAD_B(0) MULTIPLY
     LOAD_A(1) MULTIPLY
@@ -164,11 +172,11 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64
 }
 
 HONE_TARGET_AMX static void tile(int64_t k, const char *a, const char *b, float *c, int64_t ldc, int accumulate,
-                                 int64_t rows, int64_t columns) {
-  if (rows > 16 && columns > 16) multiply(k, a, b, c, ldc, accumulate, 1, 1);
-  else if (rows > 16) multiply(k, a, b, c, ldc, accumulate, 1, 0);
-  else if (columns > 16) multiply(k, a, b, c, ldc, accumulate, 0, 1);
-  else multiply(k, a, b, c, ldc, accumulate, 0, 0);
+                                 int64_t rows, int64_t columns, const char *ahead) {
+  if (rows > 16 && columns > 16) multiply(k, a, b, c, ldc, accumulate, ahead, 1, 1);
+  else if (rows > 16) multiply(k, a, b, c, ldc, accumulate, ahead, 1, 0);
+  else if (columns > 16) multiply(k, a, b, c, ldc, accumulate, ahead, 0, 1);
+  else multiply(k, a, b, c, ldc, accumulate, ahead, 0, 0);
 }
 
 /* Eight tiles of 16 rows of 64 bytes: the layout that LDTILECFG reads. */

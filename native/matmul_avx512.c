@@ -92,8 +92,8 @@ HONE_TARGET_AVX512 static inline __attribute__((always_inline)) void multiply(in
 }
 
 HONE_TARGET_AVX512 static void tile(int64_t k, const char *a, const char *b, float *c, int64_t ldc, int accumulate,
-                                    int64_t rows, int64_t columns) {
-  (void)rows;
+                                    int64_t rows, int64_t columns, const char *ahead) {
+  (void)rows, (void)ahead;
   if (columns > 16) multiply(k, (const float *)a, (const float *)b, c, ldc, accumulate, 1);
   else multiply(k, (const float *)a, (const float *)b, c, ldc, accumulate, 0);
 }

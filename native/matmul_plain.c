@@ -28,8 +28,8 @@ HONE_TARGET_AVX2 static void pack_a_avx2(char *out, int64_t panel_bytes, const h
 HONE_TARGET_AVX2 static void pack_b_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 16); }
 
 HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const char *packed_a, const char *packed_b, float *c, int64_t ldc,
-                                       int accumulate, int64_t rows, int64_t columns) {
-  (void)rows, (void)columns;
+                                       int accumulate, int64_t rows, int64_t columns, const char *ahead) {
+  (void)rows, (void)columns, (void)ahead;
   const float *a = (const float *)packed_a, *b = (const float *)packed_b;
   __m256 sums[6][2];
 #pragma GCC unroll 6
@@ -62,8 +62,8 @@ static void pack_a_scalar(char *out, int64_t panel_bytes, const hone_vectors *p)
 static void pack_b_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 8); }
 
 static void tile_scalar(int64_t k, const char *packed_a, const char *packed_b, float *c, int64_t ldc, int accumulate,
-                        int64_t rows, int64_t columns) {
-  (void)rows, (void)columns;
+                        int64_t rows, int64_t columns, const char *ahead) {
+  (void)rows, (void)columns, (void)ahead;
   const float *a = (const float *)packed_a, *b = (const float *)packed_b;
   float sums[4][8] = {{0}};
   for (int64_t at = 0; at < k; at++, a += 4, b += 8)

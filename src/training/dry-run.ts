@@ -118,7 +118,10 @@ function statisticsLines(statistics: DatasetStatistics): [string, string][] {
   const share = ((100 * supervisedTokens) / tokens).toFixed(1);
   return [
     ["tokens", `${tokens}, ${supervisedTokens} with a loss (${share} %)`],
-    ["tokens of a row", `${length.min} to ${length.max}, median ${length.median}, 95 % up to ${length.p95}`],
+    [
+      "tokens of a row",
+      `${length.min} to ${length.max}, median ${Math.round(length.median)}, 95 % up to ${Math.ceil(length.p95)}`,
+    ],
     ["rows truncated", `${truncatedRows} of ${rows}`],
   ];
 }

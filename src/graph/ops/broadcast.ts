@@ -49,7 +49,7 @@ export function expand(x: Value, shape: Shape): Value {
   return sameShape(x.shape, shape) ? x : apply(Expand, [x], { shape });
 }
 
-interface ReduceAttributes {
+export interface ReduceAttributes {
   readonly axes: readonly number[];
 }
 

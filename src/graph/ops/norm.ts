@@ -5,7 +5,7 @@ import { add, div, mul, reciprocal, sqrt, sub } from "./elementwise.js";
 import { asColumn } from "./gather.js";
 import { reshape } from "./movement.js";
 
-interface NormAttributes {
+export interface NormAttributes {
   readonly epsilon: number;
 }
 

@@ -93,7 +93,7 @@ export const BytesToFloat: Op<null> = {
   reference: ([x]) => [x!.data],
 };
 
-interface QuantisedMatmulAttributes extends QuantisedAttributes {
+export interface QuantisedMatmulAttributes extends QuantisedAttributes {
   /** false: x [T, K] → x·wᵀ [T, N].  true: x [T, N] → x·w [T, K]. */
   readonly transposed: boolean;
 }

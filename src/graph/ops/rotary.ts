@@ -5,7 +5,7 @@ import { gatherRows } from "./gather.js";
 import { concat, slice } from "./join.js";
 import { reshape } from "./movement.js";
 
-interface RotaryAttributes {
+export interface RotaryAttributes {
   readonly heads: number;
   /** Rotates backwards, which is the transpose. */
   readonly inverse: boolean;

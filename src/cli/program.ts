@@ -14,6 +14,7 @@ export function createProgram(): Command {
     .configureHelp({ sortSubcommands: false });
   addInitModel(program);
   addTokenizer(program);
+  addConvert(program);
   addRuns(program);
   return program;
 }
@@ -60,6 +61,20 @@ function addTokenizer(program: Command): void {
     .addOption(jsonOption())
     .action(async (files, options) =>
       (await import("./commands/tokenizer-train.js")).trainTokenizer(files, options),
+    );
+}
+
+function addConvert(program: Command): void {
+  program
+    .command("convert <source> <dir>")
+    .description("bring a llama2.c (.bin) or GGUF (.gguf) model into Hugging Face layout")
+    .option("--tokenizer <path>", "llama2.c's tokenizer.bin, or a directory with tokenizer.json")
+    .addOption(
+      choice("--dtype <name>", "how weights are stored", ["float32", "float16", "bfloat16"], "float32"),
+    )
+    .addOption(jsonOption())
+    .action(async (source, dir, options) =>
+      (await import("./commands/convert.js")).convert(source, dir, options),
     );
 }
 

@@ -1,5 +1,5 @@
 /** `hone init-model`: a model with fresh weights in Hugging Face layout, ready to be trained from nothing. */
-import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../base/index.js";
 import { initialiseParameter, parameterCount, parametersOf, parseModelConfig } from "../../nn/index.js";
@@ -8,6 +8,7 @@ import { loadTokenizer, type TextTokenizer } from "../../text/index.js";
 import { MODEL_SIZES, type ModelFamilyName, type ModelSizeName } from "../model-sizes.js";
 import { fillNewDirectory } from "../new-directory.js";
 import { createOutput, formatBytes, type OutputOptions } from "../output.js";
+import { copyTokenizer } from "../tokenizer-files.js";
 
 export interface InitModelOptions extends OutputOptions {
   readonly tokenizer: string;
@@ -31,19 +32,6 @@ const ARCHITECTURES: Readonly<Record<ModelFamilyName, string>> = {
   qwen3: "Qwen3ForCausalLM",
 };
 
-/** All that a tokenizer may consist of. */
-const TOKENIZER_FILES = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.json",
-  "merges.txt",
-  "encoder.json",
-  "vocab.bpe",
-  "chat_template.jinja",
-];
-
 export async function initModel(directory: string, options: InitModelOptions): Promise<void> {
   const output = createOutput(options);
   const tokenizer = loadTokenizer(options.tokenizer);
@@ -64,10 +52,7 @@ export async function initModel(directory: string, options: InitModelOptions): P
   });
   await fillNewDirectory(directory, "model", (aside) => {
     writeShardedSafetensors(aside, tensors);
-    for (const file of TOKENIZER_FILES) {
-      const source = join(options.tokenizer, file);
-      if (existsSync(source)) copyFileSync(source, join(aside, file));
-    }
+    copyTokenizer(options.tokenizer, aside);
     writeJson(join(aside, "config.json"), raw);
     writeJson(join(aside, "generation_config.json"), specialIds(tokenizer));
   });

@@ -15,7 +15,10 @@ export function createProgram(): Command {
   addInitModel(program);
   addTokenizer(program);
   addConvert(program);
+  addTrain(program);
   addRuns(program);
+  addGenerate(program);
+  addDoctor(program);
   return program;
 }
 
@@ -100,6 +103,43 @@ function addRuns(program: Command): void {
     .addOption(jsonOption())
     .action(async (run, options) => (await import("./commands/runs.js")).showMetrics(run, options));
 }
+
+function addTrain(program: Command): void {
+  const train = program.command("train").description("train a model");
+  train
+    .command("sft")
+    .description("supervised fine-tuning: full, LoRA or QLoRA")
+    .option("-c, --config <file>", "configuration in YAML (docs/sft.md)")
+    .option("--resume <run>", "go on with a stopped run, such as sft-1")
+    .option("--set <key=value>", "change a key of the configuration, such as lora.rank=8", collect, [])
+    .option("--dry-run", "load and check everything, do one step, write nothing", false)
+    .addOption(projectOption())
+    .addOption(jsonOption())
+    .action(async (options) => (await import("./commands/train-sft.js")).trainSft(options));
+}
+
+function addGenerate(program: Command): void {
+  program
+    .command("generate <model>")
+    .description("decode greedily, to look at what a model has learned")
+    .option("--prompt <text>", "what to continue", "")
+    .option("--max-tokens <n>", "tokens to add at most", wholeNumber(1), 200)
+    .option("--chat", "put the prompt into the model's chat template as a user's message", false)
+    .option("--adapter <dir>", "a PEFT adapter on top of the model")
+    .option("--threads <n>", "processor threads (default: all)", wholeNumber(1))
+    .addOption(jsonOption())
+    .action(async (model, options) => (await import("./commands/generate.js")).generate(model, options));
+}
+
+function addDoctor(program: Command): void {
+  program
+    .command("doctor")
+    .description("check whether this machine can train, and how well")
+    .addOption(jsonOption())
+    .action(async (options) => (await import("./commands/doctor.js")).doctor(options));
+}
+
+const collect = (text: string, previous: readonly string[]): string[] => [...previous, text];
 
 function ownVersion(): string {
   const parsed: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));

@@ -1,0 +1,323 @@
+/** `hone train sft`: supervised fine-tuning from a configuration file, or from where a stopped run was. */
+import { statSync } from "node:fs";
+import { totalmem } from "node:os";
+import { relative, resolve } from "node:path";
+import { CancelledError, UserError } from "../../base/index.js";
+import {
+  createTrainingClient,
+  type EmbeddedTrainingClient,
+  type EngineOptions,
+  estimateMemory,
+} from "../../engine/index.js";
+import { hasRunStore, openRunStore, type Run, type RunStore, readProvenance } from "../../runs/index.js";
+import {
+  type ChatRenderer,
+  checkFits,
+  createChatRenderer,
+  loadTokenizer,
+  type TextTokenizer,
+} from "../../text/index.js";
+import {
+  dryRunSft,
+  loadSftData,
+  previewSftData,
+  runSft,
+  SftConfig,
+  type SftData,
+  type SftProgress,
+  type SftResult,
+  totalStepsOf,
+} from "../../training/index.js";
+import { loadOverriddenConfig } from "../config-overrides.js";
+import { exportWeights } from "../export-weights.js";
+import { watchInterrupt } from "../interrupt.js";
+import { hashModel } from "../model-hash.js";
+import { createOutput, formatBytes, type Output, type OutputOptions } from "../output.js";
+import { createProgress, type Progress } from "../progress.js";
+
+export interface TrainSftOptions extends OutputOptions {
+  readonly config?: string;
+  /** Id of a stopped run of `project`. */
+  readonly resume?: string;
+  readonly project: string;
+  readonly set: readonly string[];
+  readonly dryRun: boolean;
+}
+
+/** @throws UserError for what the user can mend, `CancelledError` when Ctrl-C stopped the run after a step. */
+export async function trainSft(options: TrainSftOptions): Promise<void> {
+  const { config, resumed } = readJob(options);
+  const output = createOutput(options);
+  const { tokenizer, data } = await loadData(config, output);
+  const engineOptions = engineOptionsOf(config);
+  const memoryBytes = estimateMemory(engineOptions, microBatchOf(config, data)).total;
+  announce(output, { config, data, tokenizer, memoryBytes, isPreviewed: !options.dryRun });
+  const client = await createTrainingClient(engineOptions);
+  try {
+    checkFits(tokenizer, client.info.vocabularySize);
+    output.record("engine", { ...client.info, memoryBytes });
+    output.print(`Computing with ${client.info.runtime}`);
+    if (options.dryRun) {
+      const colour = process.stdout.isTTY === true;
+      const clock = (): number => performance.now();
+      const report = await dryRunSft({ client, tokenizer, data, config, clock, memoryBytes, colour });
+      const { text, ...figures } = report;
+      output.record("dry_run", figures);
+      output.print(text);
+      return;
+    }
+    await train({ client, config, data, output, resumed });
+  } finally {
+    await client.close();
+  }
+}
+
+interface Job {
+  readonly config: SftConfig;
+  /** The stopped run to go on with. */
+  readonly resumed: string | undefined;
+}
+
+function readJob({ config: path, resume, project, set, dryRun }: TrainSftOptions): Job {
+  if ((path === undefined) === (resume === undefined)) {
+    throw new UserError(
+      "Cannot train: expected either a configuration (-c sft.yaml) or a stopped run (--resume sft-1)",
+    );
+  }
+  if (path !== undefined) return { config: loadOverriddenConfig(path, set), resumed: undefined };
+  if (set.length > 0 || dryRun) {
+    throw new UserError(
+      "Cannot resume with --set or --dry-run: a run goes on exactly as it began. Start a new run with -c",
+    );
+  }
+  const id = resume!; // one of the two is given
+  if (!hasRunStore(project)) {
+    throw new UserError(
+      `Cannot resume run "${id}": ${project} has no .hone/store.sqlite, expected the run's project directory. Name it with --project`,
+    );
+  }
+  const store = openRunStore(project);
+  try {
+    const { config, method } = store.run(id);
+    if (method !== "sft") {
+      throw new UserError(`Cannot resume run "${id}" with train sft: its method is ${method}, expected sft`);
+    }
+    // A project directory may have moved since; everything else is where it was.
+    return { config: { ...SftConfig.parse(config), output: resolve(project) }, resumed: id };
+  } finally {
+    store.close();
+  }
+}
+
+async function loadData(
+  config: SftConfig,
+  output: Output,
+): Promise<{ readonly tokenizer: TextTokenizer; readonly data: SftData }> {
+  if (
+    config.model.endsWith(".gguf") &&
+    statSync(config.model, { throwIfNoEntry: false })?.isFile() === true
+  ) {
+    throw new UserError(
+      `Cannot train ${config.model}: a .gguf file brings no tokenizer in Hugging Face layout, expected a model directory. Run hone convert first`,
+    );
+  }
+  const tokenizer = loadTokenizer(config.model);
+  // Made when the first conversation needs it: a model for plain text has no template.
+  let renderer: ChatRenderer | undefined;
+  const data = await loadSftData(config, {
+    tokenizer,
+    renderer: {
+      render: (messages, options) =>
+        (renderer ??= createChatRenderer(config.model, { tokenizer })).render(messages, options),
+    },
+    onProgress: (path, rows) => output.record("loading", { path, rows }),
+  });
+  return { tokenizer, data };
+}
+
+function engineOptionsOf(config: SftConfig): EngineOptions {
+  const { model, lora, quantise, gradientCheckpointing, microBatchTokens, seed, threads } = config;
+  return {
+    model,
+    ...(lora === undefined ? {} : { lora }),
+    ...(quantise === "none" ? {} : { quantise: { block: quantise.block, symmetric: quantise.symmetric } }),
+    gradientCheckpointing,
+    microBatchTokens,
+    seed,
+    ...(threads === undefined ? {} : { threads }),
+  };
+}
+
+/** The largest micro-batch that these rows can make. */
+function microBatchOf(
+  { microBatchTokens, batchSize }: SftConfig,
+  data: SftData,
+): { readonly tokens: number; readonly supervised: number; readonly longest: number } {
+  const { length, tokens: allTokens, supervisedTokens } = data.dataset.statistics;
+  const longest = Math.max(1, length.max - 1);
+  const tokens = Math.max(longest, Math.min(microBatchTokens, batchSize * longest));
+  return { tokens, supervised: Math.ceil((tokens * supervisedTokens) / allTokens), longest };
+}
+
+function announce(
+  output: Output,
+  {
+    config,
+    data,
+    tokenizer,
+    memoryBytes,
+    isPreviewed,
+  }: {
+    readonly config: SftConfig;
+    readonly data: SftData;
+    readonly tokenizer: TextTokenizer;
+    readonly memoryBytes: number;
+    readonly isPreviewed: boolean;
+  },
+): void {
+  const { statistics } = data.dataset;
+  output.record("data", { ...statistics, validationRows: data.validation.length, warnings: data.warnings });
+  if (isPreviewed) {
+    output.print(`${previewSftData(data, tokenizer, { colour: process.stdout.isTTY === true })}\n`);
+    for (const warning of data.warnings) output.print(`Warning: ${warning}`);
+    output.print(
+      `${data.train.length} rows to train on, ${data.validation.length} for validation; ${statistics.tokens} tokens, ${statistics.supervisedTokens} with a loss`,
+    );
+    output.print(
+      `${totalStepsOf(data.train.length, config)} steps of ${config.batchSize} rows; about ${formatBytes(memoryBytes)} of memory`,
+    );
+  }
+  if (memoryBytes > totalmem()) {
+    output.print(
+      `Warning: this machine has ${formatBytes(totalmem())} of memory. Set a smaller microBatchTokens, gradientCheckpointing, lora or quantise`,
+    );
+  }
+}
+
+interface Training {
+  readonly client: EmbeddedTrainingClient;
+  readonly config: SftConfig;
+  readonly data: SftData;
+  readonly output: Output;
+  readonly resumed: string | undefined;
+}
+
+async function train({ client, config, data, output, resumed }: Training): Promise<void> {
+  const store = openRunStore(config.output);
+  try {
+    const run = resumed === undefined ? createRun(store, config, data) : store.resumeRun(resumed);
+    let status: "finished" | "interrupted" | "failed" = "failed";
+    try {
+      const resumeFrom = run.latestCheckpoint()?.directory;
+      if (resumed !== undefined) run.logEvent("resume", { step: run.step });
+      output.record("run", { id: run.id, directory: run.directory, step: run.step });
+      output.print(`Run ${run.id} in ${shortPath(run.directory)}\n`);
+      const result = await watched({ client, config, data, output, run, resumeFrom });
+      if (result.status === "finished") await finish({ client, config, output, run, result });
+      status = result.status;
+      output.record("end", { id: run.id, ...result });
+      if (result.status === "interrupted") throw new CancelledError(result.message);
+    } finally {
+      run.close(status);
+    }
+  } finally {
+    store.close();
+  }
+}
+
+function createRun(store: RunStore, config: SftConfig, data: SftData): Run {
+  return store.createRun({
+    method: "sft",
+    ...(config.name === undefined ? {} : { name: config.name }),
+    config,
+    seed: config.seed,
+    ...readProvenance(config.output),
+    dataHashes: data.dataHashes,
+    modelHash: hashModel(config.model),
+  });
+}
+
+/** The loop with its progress shown and Ctrl-C heard. */
+async function watched({
+  client,
+  config,
+  data,
+  output,
+  run,
+  resumeFrom,
+}: Omit<Training, "resumed"> & {
+  readonly run: Run;
+  readonly resumeFrom: string | undefined;
+}): Promise<SftResult> {
+  let progress: Progress | undefined;
+  const interrupt = watchInterrupt((line) =>
+    progress === undefined ? output.print(line) : progress.note(line),
+  );
+  const onProgress = (event: SftProgress): void => {
+    const { kind, ...fields } = event;
+    output.record(kind, fields);
+    if (output.isJson) return;
+    if (event.kind === "start") {
+      const { step: startStep, totalSteps } = event;
+      progress = createProgress({
+        startStep,
+        totalSteps,
+        stream: process.stdout,
+        now: () => performance.now(),
+      });
+    }
+    if (event.kind === "step") progress?.update(event);
+    if (event.kind === "validation") {
+      progress?.note(`step ${event.step}: validation loss ${event.loss.toFixed(4)}`);
+    }
+  };
+  try {
+    return await runSft({
+      client,
+      train: data.train,
+      trainPath: config.data.train,
+      validation: data.validation,
+      config,
+      recorder: run,
+      clock: () => performance.now(),
+      onProgress,
+      signal: interrupt.signal,
+      ...(resumeFrom === undefined ? {} : { resumeFrom }),
+    });
+  } finally {
+    progress?.stop();
+    interrupt.release();
+  }
+}
+
+async function finish({
+  client,
+  config,
+  output,
+  run,
+  result,
+}: {
+  readonly client: EmbeddedTrainingClient;
+  readonly config: SftConfig;
+  readonly output: Output;
+  readonly run: Run;
+  readonly result: SftResult;
+}): Promise<void> {
+  const name = config.lora === undefined ? "model" : "adapter";
+  const directory = await exportWeights(client, run.directory, name);
+  output.record("export", { directory });
+  output.print(`\n${result.message}`);
+  output.print(`The ${name} is in ${shortPath(directory)}`);
+  const best = run.bestCheckpoint();
+  if (best !== undefined && best.score !== null && best.step !== result.step) {
+    output.print(
+      `The validation loss was lower after step ${best.step}: ${best.score.toFixed(4)}, in ${shortPath(best.directory)}`,
+    );
+  }
+}
+
+/** Relative to where the user is, when that is shorter. */
+function shortPath(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short.length < path.length && !short.startsWith("..") ? short : path;
+}

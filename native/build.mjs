@@ -11,7 +11,7 @@ const target = join(source, "..", "build", "native");
 const library = join(target, "hone-kernels.so");
 const compiler = process.env.CC ?? "cc";
 // No -march: every kernel names its own instruction set and is chosen when the program runs.
-const flags = ["-std=gnu11", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall"];
+const flags = ["-std=gnu11", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Werror=implicit-function-declaration"];
 
 const ageOf = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 const skip = (reason) => {

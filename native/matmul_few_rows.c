@@ -1,10 +1,90 @@
-/* Products with few rows: no packing, every number of the large operand is read once. */
+/*
+ * Products where one operand has few vectors (rows of A or columns of B): decoding, thin adapters. Nothing of the larger
+ * operand is packed; each of its numbers is read once for every four vectors of the smaller.
+ */
 #include "matmul.h"
+
+/* Above these, packing pays. */
+#define MOST_DOTS 16
+#define MOST_STRIPS 8
+/* Shorter sums are mostly the work of adding up lanes. */
+#define LEAST_K 64
+/* Fewer multiplications than this are not worth a second body of the pool. */
+#define LEAST_WORK 200000
+
+typedef struct few_rows {
+  int64_t few, many, k;
+  const float *small; /* [few, k], alpha in it */
+  const float *large;
+  int64_t large_ld;
+  float beta;
+  const float *bias; /* one number for each of `few` or of `many` */
+  int64_t few_bias_step, many_bias_step;
+  float *c;
+  int64_t few_step, many_step; /* in C */
+  int64_t unit;                /* of `many`, for one body */
+  void (*part)(const struct few_rows *, int64_t from, int64_t to);
+} few_rows;
+
+static inline void put(const few_rows *w, int64_t i, int64_t j, float sum) {
+  float *c = w->c + i * w->few_step + j * w->many_step;
+  if (w->beta != 0.0f) sum += w->beta * *c;
+  if (w->bias != NULL) sum += w->bias[i * w->few_bias_step + j * w->many_bias_step];
+  *c = sum;
+}
+
+#define HONE_KERNELS "matmul_few_rows.kernels.h"
+#include "each_isa.h"
+
+static void unit(void *arg, int64_t index) {
+  const few_rows *w = arg;
+  const int64_t from = index * w->unit, to = from + w->unit;
+  w->part(w, from, to < w->many ? to : w->many);
+}
+
+/* The smaller operand as [few, k], multiplied by alpha. */
+static void copy_small(float *out, const float *x, int64_t few, int64_t k, int64_t step, int64_t k_step, float alpha) {
+  for (int64_t i = 0; i < few; i++)
+    for (int64_t l = 0; l < k; l++) out[i * k + l] = alpha * x[i * step + l * k_step];
+}
 
 int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                        int trans_a, const float *b, int64_t ldb, int trans_b, float beta, const float *bias, float *c,
                        int64_t ldc) {
-  (void)pool, (void)m, (void)n, (void)k, (void)alpha, (void)a, (void)lda, (void)trans_a, (void)b, (void)ldb, (void)trans_b;
-  (void)beta, (void)bias, (void)c, (void)ldc;
-  return 0;
+  if (k < LEAST_K) return 0;
+  const int dots_of_rows = m <= MOST_DOTS && trans_b, strips = m <= MOST_STRIPS && !trans_b;
+  const int dots_of_columns = !dots_of_rows && !strips && n <= MOST_DOTS && !trans_a;
+  if (!dots_of_rows && !strips && !dots_of_columns) return 0;
+
+  const int rows = !dots_of_columns;
+  few_rows w = {.few = rows ? m : n,
+                .many = rows ? n : m,
+                .k = k,
+                .large = rows ? b : a,
+                .large_ld = rows ? ldb : lda,
+                .beta = beta,
+                .bias = bias,
+                .few_bias_step = !rows,
+                .many_bias_step = rows,
+                .c = c,
+                .few_step = rows ? ldc : 1,
+                .many_step = rows ? 1 : ldc,
+                .part = strips ? HONE_BEST(few_strips) : HONE_BEST(few_dots)};
+  float *small = hone_take((size_t)(w.few * k) * sizeof(float));
+  if (small == NULL) return 0;
+  if (rows) copy_small(small, a, m, k, trans_a ? 1 : lda, trans_a ? lda : 1, alpha);
+  else copy_small(small, b, n, k, trans_b ? ldb : 1, trans_b ? 1 : ldb, alpha);
+  w.small = small;
+
+  const int64_t work = m * n * k, threads = pool->threads < 1 ? 1 : pool->threads;
+  int64_t units = work / LEAST_WORK;
+  if (units > 4 * threads) units = 4 * threads;
+  if (units < 1 || threads == 1) units = 1;
+  /* Whole strips, so that a strip is not cut in two. */
+  w.unit = ((w.many + units - 1) / units + 63) / 64 * 64;
+  units = (w.many + w.unit - 1) / w.unit;
+  if (units == 1) unit(&w, 0);
+  else pool->run(pool, units, unit, &w);
+  hone_give(small);
+  return 1;
 }

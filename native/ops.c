@@ -12,6 +12,10 @@ static int64_t size_of(const hone_call *call, int input, int axis) { return call
 
 static hone_dim times(hone_dim a, int64_t factor) { return a.size < 0 ? UNKNOWN : (hone_dim){a.size * factor, NULL}; }
 
+static int same_matrix(const hone_shape *a, const hone_shape *b) {
+  return a->rank == 2 && b->rank == 2 && !differ(a->dims[0], b->dims[0]) && !differ(a->dims[1], b->dims[1]);
+}
+
 static void row(hone_shape *out, hone_dim a) { *out = (hone_shape){1, {a}}; }
 static void matrix(hone_shape *out, hone_dim a, hone_dim b) { *out = (hone_shape){2, {a, b}}; }
 
@@ -65,8 +69,7 @@ static const char *norm_grad_shape(const hone_shape *in, const double *attribute
   const char *wrong = norm_shape(in, attributes, out);
   if (wrong != NULL) return wrong;
   if (in[2].rank != 1 || differ(in[2].dims[0], in[0].dims[0])) return "invStd must have one number for each row of x";
-  if (in[3].rank != 2 || differ(in[3].dims[0], in[0].dims[0]) || differ(in[3].dims[1], in[0].dims[1]))
-    return "dy must have the shape of x";
+  if (!same_matrix(&in[3], &in[0])) return "dy must have the shape of x";
   out[1] = in[1];
   return NULL;
 }
@@ -78,13 +81,9 @@ static hone_status norm_grad(hone_pool *pool, const hone_call *call) {
 
 /* ---- Swiglu, SwigluGrad --------------------------------------------------------------------------------- */
 
-static int unlike(hone_shape a, hone_shape b) {
-  return b.rank != 2 || differ(a.dims[0], b.dims[0]) || differ(a.dims[1], b.dims[1]);
-}
-
 static const char *swiglu_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
   (void)attributes;
-  if (in[0].rank != 2 || unlike(in[0], in[1])) return "gate and up must be matrices of one shape";
+  if (!same_matrix(&in[0], &in[1])) return "gate and up must be matrices of one shape";
   out[0] = in[0];
   return NULL;
 }
@@ -95,10 +94,10 @@ static hone_status swiglu(hone_pool *pool, const hone_call *call) {
 }
 
 static const char *swiglu_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
-  const char *wrong = swiglu_shape(in, attributes, out);
-  if (wrong != NULL) return wrong;
-  if (unlike(in[0], in[2])) return "dy must have the shape of gate";
-  out[1] = in[0];
+  (void)attributes;
+  if (!same_matrix(&in[0], &in[1]) || !same_matrix(&in[0], &in[2]))
+    return "gate, up and dy must be matrices of one shape";
+  out[0] = out[1] = in[0];
   return NULL;
 }
 
@@ -172,8 +171,7 @@ static const char *attention_grad_shape(const hone_shape *in, const double *attr
   const char *wrong = attention_shape(in, attributes, out);
   if (wrong != NULL) return wrong;
   for (int i = 4; i < 7; i++) {
-    const hone_shape *wanted = i == 5 ? &out[1] : &in[0];
-    if (in[i].rank != 2 || differ(in[i].dims[0], wanted->dims[0]) || differ(in[i].dims[1], wanted->dims[1]))
+    if (!same_matrix(&in[i], i == 5 ? &out[1] : &in[0]))
       return "o and do must have the shape of q, and lse one number for each row and head";
   }
   out[0] = in[0];
@@ -254,8 +252,7 @@ static const char *q4_shape(const hone_shape *in, const double *attributes, hone
   if (differ(in[0].dims[1], transposed ? n_out : k_in)) return "x has not as many columns as the matrix needs";
   if (differ(in[2].dims[0], n_out) || differ(times(in[2].dims[1], block), k_in))
     return "scales must have one number for each row and block of packed";
-  if (in[3].rank >= 0 && (in[3].rank != 2 || differ(in[3].dims[0], n_out) || differ(in[3].dims[1], in[2].dims[1])))
-    return "zeros must have the shape of scales";
+  if (in[3].rank >= 0 && !same_matrix(&in[3], &in[2])) return "zeros must have the shape of scales";
   matrix(&out[0], in[0].dims[0], transposed ? k_in : n_out);
   return NULL;
 }
@@ -268,26 +265,25 @@ static hone_status q4(hone_pool *pool, const hone_call *call) {
 
 #define HEAD_ATTRIBUTES {{"heads", 0, 0}, {"kvHeads", 0, 0}, {"scale", 1, 1}, {"window", 0, 0}}
 
-/* name, inputs, of them required, outputs, of them required, types of inputs, of outputs, attributes, functions */
+/* name, inputs, of them required, outputs, of them required, types of inputs, of outputs, attributes, functions, masks */
 const hone_op hone_ops[] = {
     {"MatMul", 3, 2, 1, 1, {FLOAT, FLOAT, FLOAT}, {FLOAT},
-     {{"transA", 0, 0}, {"transB", 0, 0}, {"alpha", 1, 1}}, matmul_shape, matmul, 2},
-    {"RmsNorm", 2, 2, 2, 1, {FLOAT, FLOAT}, {FLOAT, FLOAT}, {{"eps", 1, 1e-6}}, norm_shape, norm, -1},
-    {"RmsNormGrad", 4, 4, 2, 1, {FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, norm_grad_shape, norm_grad, -1},
-    {"Swiglu", 2, 2, 1, 1, {FLOAT, FLOAT}, {FLOAT}, {{0}}, swiglu_shape, swiglu, -1},
-    {"SwigluGrad", 3, 3, 2, 2, {FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, swiglu_grad_shape, swiglu_grad, -1},
+     {{"transA", 0, 0}, {"transB", 0, 0}, {"alpha", 1, 1}}, matmul_shape, matmul, 0, 2},
+    {"RmsNorm", 2, 2, 2, 1, {FLOAT, FLOAT}, {FLOAT, FLOAT}, {{"eps", 1, 1e-6}}, norm_shape, norm, 0, -1},
+    {"RmsNormGrad", 4, 4, 2, 1, {FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, norm_grad_shape, norm_grad, 2, -1},
+    {"Swiglu", 2, 2, 1, 1, {FLOAT, FLOAT}, {FLOAT}, {{0}}, swiglu_shape, swiglu, 0, -1},
+    {"SwigluGrad", 3, 3, 2, 2, {FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, swiglu_grad_shape, swiglu_grad, 0, -1},
     {"Rotary", 4, 4, 1, 1, {FLOAT, INT64, FLOAT, FLOAT}, {FLOAT}, {{"heads", 0, 0}, {"inverse", 0, 0}},
-     rotary_shape, rotary, -1},
-    {"Attention", 4, 4, 2, 2, {FLOAT, FLOAT, FLOAT, INT32}, {FLOAT, FLOAT}, HEAD_ATTRIBUTES, attention_shape,
-     attention, -1},
+     rotary_shape, rotary, 0, -1},
+    {"Attention", 4, 4, 2, 1, {FLOAT, FLOAT, FLOAT, INT32}, {FLOAT, FLOAT}, HEAD_ATTRIBUTES, attention_shape,
+     attention, 0, -1},
     {"AttentionGrad", 7, 7, 3, 3, {FLOAT, FLOAT, FLOAT, INT32, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT, FLOAT},
-     HEAD_ATTRIBUTES, attention_grad_shape, attention_grad, -1},
-    {"Logprobs", 3, 3, 2, 2, {FLOAT, FLOAT, INT64}, {FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs, -1},
+     HEAD_ATTRIBUTES, attention_grad_shape, attention_grad, 0, -1},
+    {"Logprobs", 3, 3, 2, 1, {FLOAT, FLOAT, INT64}, {FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs, 0, -1},
     {"LogprobsGrad", 5, 5, 2, 1, {FLOAT, FLOAT, INT64, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, logprobs_grad_shape,
-     logprobs_grad, -1},
-    {"LogprobsWithGrad", 4, 4, 4, 3, {FLOAT, FLOAT, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT, FLOAT}, {{0}},
-     logprobs_with_grad_shape, logprobs_with_grad, -1},
-    {"MatMulQ4", 4, 3, 1, 1, {FLOAT, UINT8, FLOAT, UINT8}, {FLOAT}, {{"block", 0, 0}, {"trans", 0, 0}}, q4_shape, q4,
-     -1},
+     logprobs_grad, 2, -1},
+    {"LogprobsWithGrad", 4, 4, 4, 1, {FLOAT, FLOAT, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT, FLOAT}, {{0}},
+     logprobs_with_grad_shape, logprobs_with_grad, 8, -1},
+    {"MatMulQ4", 4, 3, 1, 1, {FLOAT, UINT8, FLOAT, UINT8}, {FLOAT}, {{"block", 0, 0}, {"trans", 0, 0}}, q4_shape, q4, 0, -1},
     {0},
 };

@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
   const hone_shape *in, *out;
   const void *inputs[MOST_INPUTS];
-  void *outputs[MOST_OUTPUTS];
+  void *outputs[MOST_OUTPUTS]; /* NULL for a weight's gradient that nobody wants */
   const double *attributes;
 } hone_call;
 
@@ -41,6 +41,8 @@ typedef struct {
   /* Shapes of the outputs; NULL, or what is wrong with those of the inputs. */
   const char *(*shape)(const hone_shape *in, const double *attributes, hone_shape *out);
   hone_status (*compute)(hone_pool *pool, const hone_call *call);
+  /* Outputs without which the kernel can do, one bit each; other unwanted ones get memory to be written to. */
+  unsigned dispensable;
   /* The input whose memory output 0 may take over, or -1. */
   int overwrites;
 } hone_op;

@@ -110,18 +110,45 @@ static ort_status *read_inputs(const registered *of, void *context, hone_shape *
   return NULL;
 }
 
-static ort_status *take_outputs(const registered *of, void *context, const hone_shape *shapes, hone_call *call) {
+static int64_t bytes_of(const hone_shape *shape) {
+  int64_t bytes = sizeof(float);
+  for (int axis = 0; axis < shape->rank; axis++) bytes *= shape->dims[axis].size;
+  return bytes;
+}
+
+/* `spare`: memory for outputs that nobody wants but the kernel writes. */
+static ort_status *take_outputs(const registered *of, void *context, const hone_shape *shapes, hone_call *call,
+                                void **spare) {
   ort_table api = of->api;
   size_t wanted = 0;
   RETURN_IF_FAILED(ort_output_count(api)(context, &wanted));
-  for (int i = 0; i < of->op->outputs && (size_t)i < wanted; i++) {
+  for (int i = 0; i < of->op->outputs; i++) {
     int64_t sizes[MOST_RANK];
     for (int axis = 0; axis < shapes[i].rank; axis++) sizes[axis] = shapes[i].dims[axis].size;
     void *value = NULL;
-    RETURN_IF_FAILED(ort_output(api)(context, (size_t)i, sizes, (size_t)shapes[i].rank, &value));
-    if (value != NULL) RETURN_IF_FAILED(ort_tensor_data(api)(value, &call->outputs[i]));
+    if ((size_t)i < wanted)
+      RETURN_IF_FAILED(ort_output(api)(context, (size_t)i, sizes, (size_t)shapes[i].rank, &value));
+    if (value != NULL) {
+      RETURN_IF_FAILED(ort_tensor_data(api)(value, &call->outputs[i]));
+    } else if ((of->op->dispensable >> i & 1) == 0) {
+      call->outputs[i] = spare[i] = hone_take((size_t)bytes_of(&shapes[i]));
+      if (spare[i] == NULL) return failure(api, ORT_FAIL, of->op->name, "out of memory");
+    }
   }
   return NULL;
+}
+
+static ort_status *status_of(const registered *of, hone_status status) {
+  switch (status) {
+    case HONE_OK: return NULL;
+    case HONE_NO_MEMORY: return failure(of->api, ORT_FAIL, of->op->name, "out of memory");
+    case HONE_BAD_STARTS:
+      return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name,
+                     "starts are not the first index of each token's own sequence");
+    case HONE_BAD_INDEX:
+      return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, "a target or position is outside its table");
+    default: return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, "sizes that this operator does not handle");
+  }
 }
 
 static ort_status *compute(void *given, void *context) {
@@ -132,19 +159,15 @@ static ort_status *compute(void *given, void *context) {
   RETURN_IF_FAILED(read_inputs(of, context, in, &call));
   const char *wrong = of->op->shape(in, self->attributes, out);
   if (wrong != NULL) return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, wrong);
-  RETURN_IF_FAILED(take_outputs(of, context, out, &call));
-  pool_context threads = {of, context};
-  hone_pool pool = {&threads, run_on_ort, of->threads};
-  switch (of->op->compute(&pool, &call)) {
-    case HONE_OK: return NULL;
-    case HONE_NO_MEMORY: return failure(of->api, ORT_FAIL, of->op->name, "out of memory");
-    case HONE_BAD_STARTS:
-      return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name,
-                     "starts are not the first index of each token's own sequence");
-    case HONE_BAD_INDEX:
-      return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, "a target or position is outside its table");
-    default: return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, "sizes that this operator does not handle");
+  void *spare[MOST_OUTPUTS] = {NULL};
+  ort_status *failed = take_outputs(of, context, out, &call, spare);
+  if (failed == NULL) {
+    pool_context threads = {of, context};
+    hone_pool pool = {&threads, run_on_ort, of->threads};
+    failed = status_of(of, of->op->compute(&pool, &call));
   }
+  for (int i = 0; i < of->op->outputs; i++) hone_give(spare[i]);
+  return failed;
 }
 
 static ort_status *create(const ort_op *op, ort_table api, const void *info, void **out) {
@@ -222,7 +245,8 @@ static ort_status *infer_shapes(const ort_op *op, void *context) {
   RETURN_IF_FAILED(infer_attributes(of, context, attributes));
   const char *wrong = of->op->shape(in, attributes, out);
   if (wrong != NULL) return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, wrong);
-  for (int i = 0; i < of->op->required_outputs; i++)
+  /* The context drops what is said of outputs that the node does not have. */
+  for (int i = 0; i < of->op->outputs; i++)
     RETURN_IF_FAILED(set_output(of->api, context, (size_t)i, &out[i], of->op->output_types[i]));
   return NULL;
 }

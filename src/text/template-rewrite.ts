@@ -134,7 +134,8 @@ function rewrite(node: TemplateNode, names: FreshNames): TemplateNode {
     case "CallExpression": {
       const callee = node["callee"] as TemplateNode;
       if (callee.type !== "MemberExpression" || callee["computed"] === true) return node;
-      const method = METHODS[String((callee["property"] as TemplateNode)["value"])];
+      const name = String((callee["property"] as TemplateNode)["value"]);
+      const method = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
       return method === undefined
         ? node
         : call(method, [callee["object"] as TemplateNode, ...nodesOf(node["args"])]);

@@ -13,8 +13,8 @@ export interface NativeRuntimeOptions {
   readonly kernelLibrary?: string | undefined;
 }
 
-/** `OrtLoggingLevel`: errors. Warnings of the graph optimiser are noise to a user. */
-const LOG_ERRORS = 3;
+/** `OrtLoggingLevel`: what ends the process. Errors reach the caller as exceptions; the rest is noise to a user. */
+const LOG_FATAL = 4;
 /** `ORT_ENABLE_ALL`. */
 const ALL_OPTIMIZATIONS = 99;
 
@@ -35,7 +35,7 @@ export function createNativeRuntime({ kernelLibrary }: NativeRuntimeOptions = {}
   const context: OrtContext = {
     ort,
     // One environment serves the whole process and is never released: sessions of other threads may use it.
-    env: made(ort.createEnv(LOG_ERRORS, "hone", out)),
+    env: made(ort.createEnv(LOG_FATAL, "hone", out)),
     allocator: made(ort.defaultAllocator(out)),
     cpuMemory: made(ort.createCpuMemoryInfo(0, 0, out)),
   };

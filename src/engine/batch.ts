@@ -21,7 +21,7 @@ export interface MicroBatch {
   readonly tensors: Readonly<Record<string, HostTensor>>;
   /** Every sequence has the same length, so that rows are a mere reshape. */
   readonly uniform: boolean;
-  /** For each supervised token, in order: the place in `datums` and the position in that datum. */
+  /** For each supervised token, in order: the place in `datums` and the position in that datum. May be empty. */
   readonly supervised: readonly { readonly datum: number; readonly position: number }[];
   readonly tokenCount: number;
 }
@@ -85,7 +85,7 @@ export function splitIntoMicroBatches(examples: readonly Example[], maxTokens: n
 
 /**
  * Packs some examples. With `everyToken`, all tokens count as supervised: for callers that want every logprob.
- * A batch that supervises nothing keeps its first token, so that no tensor is empty; its loss inputs are zeros.
+ * A batch that supervises nothing computes its first token, so that no tensor is empty; its loss inputs are zeros.
  */
 export function packBatch(
   config: ModelConfig,
@@ -102,7 +102,7 @@ export function packBatch(
   const supervised = members.flatMap((example, datum) =>
     example.tokens_T.flatMap((_, position) => (isSupervised(example, position) ? [{ datum, position }] : [])),
   );
-  if (supervised.length === 0) supervised.push({ datum: 0, position: 0 });
+  const computed = supervised.length === 0 ? [{ datum: 0, position: 0 }] : supervised;
   const firstTokens = lengths.map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0));
   const half = config.headWidth / 2;
   const tensors: Record<string, HostTensor> = {
@@ -112,12 +112,12 @@ export function packBatch(
     ),
     cos: hostTensor("float32", [tableRows, half], cos),
     sin: hostTensor("float32", [tableRows, half], sin),
-    supervised: int64(supervised.map(({ datum, position }) => firstTokens[datum]! + position)),
-    targets: int64(supervised.map(({ datum, position }) => members[datum]!.targets_T[position]!)),
+    supervised: int64(computed.map(({ datum, position }) => firstTokens[datum]! + position)),
+    targets: int64(computed.map(({ datum, position }) => members[datum]!.targets_T[position]!)),
     ...rowLayout(lengths, firstTokens),
   };
   for (const name of loss.inputs) {
-    const values = supervised.map(({ datum, position }) => members[datum]!.lossInputs[name]![position]!);
+    const values = computed.map(({ datum, position }) => members[datum]!.lossInputs[name]![position]!);
     tensors[`loss.${name}`] = hostTensor("float32", [values.length], Float32Array.from(values));
   }
   return {

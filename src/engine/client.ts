@@ -21,6 +21,7 @@ export interface EmbeddedTrainingClient extends TrainingClient {
 interface Pending {
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
+  readonly cancel: () => void;
 }
 
 /**
@@ -39,9 +40,11 @@ export async function createTrainingClient(options: EngineOptions): Promise<Embe
   let nextId = 0;
   let ended: Error | null = null;
 
+  let closing: Promise<void> | null = null;
+
   const failAll = (error: Error): void => {
     ended ??= error;
-    for (const { reject } of pending.values()) reject(error);
+    for (const { reject } of pending.values()) reject(ended);
     pending.clear();
   };
 
@@ -78,39 +81,49 @@ export async function createTrainingClient(options: EngineOptions): Promise<Embe
   const call = <Result>(
     method: EngineMethod,
     given: readonly unknown[],
-    { signal }: CallOptions = {},
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Result> => {
     if (ended !== null) return Promise.reject(ended);
     if (signal?.aborted) return Promise.reject(new CancelledError(`Cancelled before ${method}`));
     const id = nextId++;
-    const cancelled = signal === undefined ? null : new SharedArrayBuffer(4);
-    const cancel = (): void => void (cancelled !== null && Atomics.store(new Int32Array(cancelled), 0, 1));
+    const cancelled = new SharedArrayBuffer(4);
+    const cancel = (): void => void Atomics.store(new Int32Array(cancelled), 0, 1);
     signal?.addEventListener("abort", cancel, { once: true });
     return new Promise<Result>((resolve, reject) => {
-      pending.set(id, { resolve, reject });
       const request: Request = { id, method, arguments: given, cancelled };
       worker.postMessage(request);
+      pending.set(id, { resolve, reject, cancel });
     }).finally(() => signal?.removeEventListener("abort", cancel));
+  };
+
+  /** Rejects what is pending, lets the worker finish the micro-batch or file in hand, and ends it. */
+  const close = async (): Promise<void> => {
+    if (ended !== null) return;
+    const interrupted = [...pending.values()];
+    pending.clear();
+    const closed = call("close", []);
+    ended = new Error("Cannot call the engine: the client was closed");
+    for (const { cancel, reject } of interrupted) {
+      cancel();
+      reject(ended);
+    }
+    await closed;
+    await worker.terminate();
   };
 
   return {
     info,
-    forward: (data, lossFn, { lossFnConfig = {}, ...rest } = {}) =>
-      call<ForwardBackwardOutput>("forward", [data, lossFn, lossFnConfig], rest),
-    forwardBackward: (data, lossFn, { lossFnConfig = {}, ...rest } = {}) =>
-      call<ForwardBackwardOutput>("forwardBackward", [data, lossFn, lossFnConfig], rest),
+    forward: (data, lossFn, { signal, ...options } = {}) =>
+      call<ForwardBackwardOutput>("forward", [data, lossFn, options], { signal }),
+    forwardBackward: (data, lossFn, { signal, ...options } = {}) =>
+      call<ForwardBackwardOutput>("forwardBackward", [data, lossFn, options], { signal }),
     optimStep: (params, rest) => call<OptimStepOutput>("optimStep", [AdamParams.parse(params)], rest),
     saveState: (directory, rest) => call("saveState", [directory], rest),
     loadState: (directory, rest) => call("loadState", [directory], rest),
     saveWeights: (directory, rest) => call("saveWeights", [directory], rest),
     loadWeights: (directory, rest) => call("loadWeights", [directory], rest),
     nextLogits: (tokens, rest) => call("nextLogits", [tokens], rest),
-    close: async () => {
-      if (ended !== null) return;
-      await call("close", []);
-      ended = new Error("Cannot call the engine: the client was closed");
-      await worker.terminate();
-    },
+    close: () => (closing ??= close()),
   };
 }
 

@@ -19,7 +19,7 @@ export interface Request {
   readonly method: EngineMethod;
   readonly arguments: readonly unknown[];
   /** One int32 that becomes 1 when the call is cancelled: seen even while the worker computes. */
-  readonly cancelled: SharedArrayBuffer | null;
+  readonly cancelled: SharedArrayBuffer;
 }
 
 export type Response =

@@ -39,6 +39,13 @@ export interface EngineInfo {
 export type IsCancelled = () => boolean;
 const never: IsCancelled = () => false;
 
+export interface ForwardOptions {
+  readonly lossFnConfig?: LossFnConfig;
+  /** Computes only tokens that can have a gradient; the logprobs of others are reported as 0. @default false */
+  readonly supervisedOnly?: boolean;
+  readonly isCancelled?: IsCancelled;
+}
+
 /** Files of a model folder, besides config and weights, that go wherever its weights go. */
 const COMPANIONS = [
   "tokenizer.json",
@@ -106,18 +113,19 @@ export class TrainingEngine {
     };
   }
 
-  /** Logprobs of every target; gradients stay as they are. */
+  /** Logprobs of the targets; gradients stay as they are. */
   async forward(
     data: readonly Datum[],
     lossFn: LossFnName,
-    lossFnConfig: LossFnConfig = {},
-    isCancelled = never,
+    { lossFnConfig = {}, supervisedOnly = false, isCancelled = never }: ForwardOptions = {},
   ): Promise<ForwardBackwardOutput> {
     const { loss, examples } = this.#read(data, lossFn);
     const collected = new Outputs(examples);
     for (const indices of this.#split(examples)) {
       await pause(isCancelled);
-      const batch = packBatch(this.#spec.config, loss, examples, indices, { everyToken: true });
+      const batch = packBatch(this.#spec.config, loss, examples, indices, {
+        everyToken: !supervisedOnly,
+      });
       const executable = await this.#training(loss, lossFnConfig, batch.uniform, false);
       collected.add(batch, await executable.run({ ...this.#weights.tensors, ...batch.tensors }));
     }
@@ -132,8 +140,7 @@ export class TrainingEngine {
   async forwardBackward(
     data: readonly Datum[],
     lossFn: LossFnName,
-    lossFnConfig: LossFnConfig = {},
-    isCancelled = never,
+    { lossFnConfig = {}, isCancelled = never }: ForwardOptions = {},
   ): Promise<ForwardBackwardOutput> {
     const { loss, examples } = this.#read(data, lossFn);
     const collected = new Outputs(examples);
@@ -177,7 +184,7 @@ export class TrainingEngine {
         this.#weights.slot(name).gradient.some((value) => !Number.isFinite(value)),
       );
       this.#dropGradients();
-      throw new Error(
+      throw new UserError(
         `Cannot take optimizer step ${this.#optimizerStep + 1}: the gradient of "${culprit?.name}" has NaN or infinite elements, expected finite ones. Weights are unchanged`,
       );
     }

@@ -1,9 +1,10 @@
 /** Entry of the worker thread: one engine, one request after the other, in the order in which they came. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { AdamParams, Datum, LossFnConfig, LossFnName } from "../protocol/index.js";
+import { CancelledError } from "../base/index.js";
+import type { AdamParams, Datum, LossFnName } from "../protocol/index.js";
 import { type Request, type Response, toPlainError } from "./messages.js";
 import type { EngineOptions } from "./options.js";
-import { type IsCancelled, TrainingEngine } from "./training-engine.js";
+import { type ForwardOptions, type IsCancelled, TrainingEngine } from "./training-engine.js";
 
 const port = parentPort;
 if (port === null) throw new Error("internal: worker.js was started as a program, expected a worker thread");
@@ -19,8 +20,8 @@ function call(
   switch (method) {
     case "forward":
     case "forwardBackward": {
-      const [data, lossFn, config] = given as [Datum[], LossFnName, LossFnConfig];
-      return engine[method](data, lossFn, config, isCancelled);
+      const [data, lossFn, options] = given as [Datum[], LossFnName, ForwardOptions];
+      return engine[method](data, lossFn, { ...options, isCancelled });
     }
     case "optimStep":
       return engine.optimStep(given[0] as AdamParams);
@@ -38,13 +39,12 @@ try {
   let queue: Promise<void> = Promise.resolve();
   port.on("message", (request: Request) => {
     const { id, cancelled, method } = request;
-    const flag = cancelled === null ? null : new Int32Array(cancelled);
+    const flag = new Int32Array(cancelled);
+    const isCancelled = (): boolean => Atomics.load(flag, 0) === 1;
     queue = queue.then(async () => {
       try {
-        answer({
-          id,
-          result: await call(engine, request, () => flag !== null && Atomics.load(flag, 0) === 1),
-        });
+        if (isCancelled()) throw new CancelledError(`Cancelled before ${method}`);
+        answer({ id, result: await call(engine, request, isCancelled) });
       } catch (thrown) {
         answer({ id, error: toPlainError(thrown) });
       }

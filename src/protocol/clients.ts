@@ -16,12 +16,17 @@ export interface CallOptions {
 
 export interface LossOptions extends CallOptions {
   readonly lossFnConfig?: LossFnConfig;
+  /** `forward` leaves out tokens whose weight or advantage is 0: their logprobs are reported as 0. @default false */
+  readonly supervisedOnly?: boolean;
 }
 
 export interface TrainingClient {
   /** Logprobs of the targets and metrics, without touching gradients. */
   forward(data: readonly Datum[], lossFn: LossFnName, options?: LossOptions): Promise<ForwardBackwardOutput>;
-  /** As `forward`, and adds the gradients to those since the last `optimStep`. */
+  /**
+   * Adds the gradients of the loss to those since the last `optimStep`. Logprobs of tokens without a gradient may be
+   * left out, as with `supervisedOnly`.
+   */
   forwardBackward(
     data: readonly Datum[],
     lossFn: LossFnName,

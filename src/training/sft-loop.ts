@@ -277,7 +277,8 @@ async function validate(
   let tokens = 0;
   for (let start = 0; start < validation.length; start += config.batchSize) {
     const batch = crossEntropyBatch(validation.slice(start, start + config.batchSize), 1);
-    sum += lossOf(batch.datums, await client.forward(batch.datums, "cross_entropy"));
+    const output = await client.forward(batch.datums, "cross_entropy", { supervisedOnly: true });
+    sum += lossOf(batch.datums, output);
     tokens += batch.supervisedTokens;
   }
   const loss = sum / tokens;

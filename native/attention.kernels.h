@@ -86,6 +86,12 @@ HONE_INLINE void HONE_NAME(copy_rows)(const float *x, int64_t stride, int64_t ro
   if (rows < all_rows) memset(out, 0, (size_t)((all_rows - rows) * padded) * sizeof(float));
 }
 
+/* Asks for four rows that will be written: they are taken from memory while something else is computed. */
+HONE_INLINE void HONE_NAME(expect_rows)(float *x, int64_t stride, int64_t rows, int64_t width) {
+  for (int64_t r = 0; r < 4 && r < rows; r++, x += stride)
+    for (int64_t d = 0; d < width; d += 16) __builtin_prefetch(x + d, 1, 2);
+}
+
 /* The other way: row r of x gets `width` of the `padded` numbers of row r of from, times `by[r]` when by is given. */
 HONE_INLINE void HONE_NAME(copy_back)(const float *from, int64_t padded, int64_t rows, int64_t width, const float *by,
                                       float *x, int64_t stride) {
@@ -215,6 +221,8 @@ static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t 
       int64_t row = from + g * 4, first, last, end;
       if (!HONE_NAME(keys_of)(s, row, key, &first, &last, &end)) continue;
       float *scores = p + first * LANES, keep[4];
+      if (row >= key && row < key + HONE_BLOCK)
+        HONE_NAME(expect_rows)(s->o + row * s->q_stride, s->q_stride, to - row, width);
       HONE_NAME(multiply)(last - first, 0, width, q + g * 4 * padded, padded, 1, k_t + first * LANES, HONE_BLOCK, scores,
                           HONE_BLOCK, 0);
       const HONE_NAME(four_rows) four = {.s = s, .row = row, .key = key + first * LANES, .scores = scores,
@@ -312,6 +320,11 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
         int64_t row = block + i, first, last, end;
         if (!HONE_NAME(keys_of)(s, row, key, &first, &last, &end)) continue;
         const int64_t at = i * HONE_BLOCK + first * LANES;
+        if (block == key) {
+          HONE_NAME(expect_rows)(s->dq + row * s->q_stride, s->q_stride, s->length - row, width);
+          HONE_NAME(expect_rows)(s->dk + row * s->dkv_stride, s->dkv_stride, s->length - row, width);
+          HONE_NAME(expect_rows)(s->dv + row * s->dkv_stride, s->dkv_stride, s->length - row, width);
+        }
         HONE_NAME(multiply)(last - first, 0, width, q + row * padded, padded, 1, k_t + first * LANES, HONE_BLOCK, p + at,
                             HONE_BLOCK, 0);
         HONE_NAME(multiply)(last - first, 0, width, d_o + row * padded, padded, 1, v_t + first * LANES, HONE_BLOCK,
@@ -342,8 +355,9 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
     }
     HONE_NAME(copy_back)(dk, padded, keys, width, NULL, s->dk + key * s->dkv_stride, s->dkv_stride);
     HONE_NAME(copy_back)(dv, padded, keys, width, NULL, s->dv + key * s->dkv_stride, s->dkv_stride);
+    /* No later key is attended to by these rows. */
+    HONE_NAME(copy_back)(dq + key * padded, padded, keys, width, NULL, s->dq + key * s->q_stride, s->q_stride);
   }
-  HONE_NAME(copy_back)(dq, padded, s->length, width, NULL, s->dq, s->q_stride);
 }
 
 /* out = the sum of `count` arrays of n numbers that lie `apart` apart, in order. */

@@ -27,7 +27,7 @@
 
 #define HONE_SUFFIX avx512
 #define HONE_LANES 16
-HONE_BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
+HONE_BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,prfchw")
 #include "simd.h"
 #include HONE_KERNELS
 HONE_END_TARGET
@@ -36,7 +36,7 @@ HONE_END_TARGET
 
 #define HONE_SUFFIX avx2
 #define HONE_LANES 8
-HONE_BEGIN_TARGET("avx2,fma,f16c")
+HONE_BEGIN_TARGET("avx2,fma,f16c,prfchw")
 #include "simd.h"
 #include HONE_KERNELS
 HONE_END_TARGET

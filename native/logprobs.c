@@ -103,11 +103,14 @@ static void gradient_row(void *arg, int64_t row) {
   if (target != NULL) *target += d;
 }
 
-/* The tile holds whole rows of logits. */
+/* The tile holds whole rows of logits: the exponentials of the sum are those of the gradient. */
 static void whole_row(void *arg, int64_t row) {
-  sum_row(arg, row);
-  finish_row(arg, row);
-  gradient_row(arg, row);
+  logprobs_run *run = arg;
+  sum_and_keep_row(run, row);
+  finish_row(run, row);
+  const float d = run->call.d_logprobs[run->first_row + row];
+  run->combine(run->tile + row * run->tokens, run->tokens, (float)(-d / run->total[row]), NULL, 0);
+  *target_in_tile(run, row) += d;
 }
 
 static void logits_of_block(hone_pool *pool, const logprobs_run *run) {

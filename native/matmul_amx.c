@@ -9,7 +9,7 @@
  * Differs from float32: infinities become NaN (inf - inf), numbers above 3.39e38 round to infinity.
  *
  * Packed panel: for each 32 of k, three parts, each of two register tiles, each 16 rows of 64 bytes.
- * A's row holds 32 of k of one vector; B's row holds 16 columns of two of k side by side.
+ * A's row holds 32 of k of one vector; B's row holds, of 16 columns, two of k side by side.
  */
 #include "matmul.h"
 
@@ -21,81 +21,71 @@
 #define TILE_BYTES 1024
 #define STEP_BYTES (6 * TILE_BYTES)
 
-/* The three parts of even (k) and odd (k + 1) numbers, as pairs of bf16: even in the low half. */
-HONE_TARGET_AMX static inline __attribute__((always_inline)) void split_pairs(__m512 even, __m512 odd, __m512i parts[3]) {
+/* The three parts of two rows of numbers, as pairs of bf16: the first row's in the low halves. */
+HONE_TARGET_AMX static inline __attribute__((always_inline)) void store_parts(__m512i first, __m512i second, char *out) {
   const __m512i half = _mm512_set1_epi32(0x8000), high = _mm512_set1_epi32((int)0xffff0000);
   const __mmask32 odd_places = 0xaaaaaaaa;
-  __m512 e = even, o = odd;
+  __m512 x = _mm512_castsi512_ps(first), y = _mm512_castsi512_ps(second);
   for (int part = 0; part < 2; part++) {
-    const __m512i eb = _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(e), half), high);
-    const __m512i ob = _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(o), half), high);
-    parts[part] = _mm512_mask_blend_epi16(odd_places, _mm512_srli_epi32(eb, 16), ob);
-    e = _mm512_sub_ps(e, _mm512_castsi512_ps(eb));
-    o = _mm512_sub_ps(o, _mm512_castsi512_ps(ob));
+    const __m512i xb = _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(x), half), high);
+    const __m512i yb = _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(y), half), high);
+    _mm512_store_si512(out + 2 * part * TILE_BYTES, _mm512_mask_blend_epi16(odd_places, _mm512_srli_epi32(xb, 16), yb));
+    x = _mm512_sub_ps(x, _mm512_castsi512_ps(xb));
+    y = _mm512_sub_ps(y, _mm512_castsi512_ps(yb));
   }
   /* What is left has at most 8 bits. */
-  parts[2] = _mm512_mask_blend_epi16(odd_places, _mm512_srli_epi32(_mm512_castps_si512(e), 16), _mm512_castps_si512(o));
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(x), 16);
+  _mm512_store_si512(out + 4 * TILE_BYTES, _mm512_mask_blend_epi16(odd_places, low, _mm512_castps_si512(y)));
 }
 
-/* 16 vectors, 32 of k, k side by side: `out[part]` gets one row for each vector. */
-HONE_TARGET_AMX static inline void rows_of_vectors(const hone_vectors *p, int64_t vector, int64_t k, __m512i out[3][16]) {
-  /* Two of k at a time lie in one 64-bit place; evens and odds are parted with one shuffle of two registers. */
-  const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odds = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+static inline __mmask16 first_lanes(int64_t count) {
+  return count >= 16 ? 0xffff : count > 0 ? (__mmask16)((1u << count) - 1) : 0;
+}
+
+/* 16 vectors by 16 of k, as they are stored; zeros beyond the edges. */
+HONE_TARGET_AMX static inline __attribute__((always_inline)) void load_square(const hone_vectors *p, int64_t vector,
+                                                                              int64_t k, __m512i rows[16]) {
   const __m512 scale = _mm512_set1_ps(p->scale);
-  const int64_t left = p->k - k;
-  const __mmask16 low = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-  const __mmask16 high = left >= 32 ? 0xffff : left > 16 ? (__mmask16)((1u << (left - 16)) - 1) : 0;
-  for (int64_t i = 0; i < 16; i++) {
-    if (vector + i >= p->vectors) {
-      out[0][i] = out[1][i] = out[2][i] = _mm512_setzero_si512();
-      continue;
-    }
-    const float *row = p->data + (vector + i) * p->ld + k;
-    const __m512 first = _mm512_mul_ps(_mm512_maskz_loadu_ps(low, row), scale);
-    const __m512 second = _mm512_mul_ps(_mm512_maskz_loadu_ps(high, row + 16), scale);
-    __m512i parts[3];
-    split_pairs(_mm512_permutex2var_ps(first, evens, second), _mm512_permutex2var_ps(first, odds, second), parts);
-    out[0][i] = parts[0];
-    out[1][i] = parts[1];
-    out[2][i] = parts[2];
+  const int64_t vectors = p->vectors - vector, ks = p->k - k;
+  const __mmask16 lanes = first_lanes(p->k_contiguous ? ks : vectors);
+  const int64_t there = p->k_contiguous ? vectors : ks;
+  const float *at = p->data + (p->k_contiguous ? vector * p->ld + k : k * p->ld + vector);
+  if (there >= 16 && lanes == 0xffff) {
+    for (int64_t i = 0; i < 16; i++) rows[i] = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(at + i * p->ld), scale));
+    return;
   }
+  for (int64_t i = 0; i < 16; i++)
+    rows[i] = i < there ? _mm512_castps_si512(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, at + i * p->ld), scale))
+                        : _mm512_setzero_si512();
 }
 
-/* 16 vectors, 32 of k, vectors side by side: `out[part]` gets one row for each pair of k. */
-HONE_TARGET_AMX static inline void rows_of_pairs(const hone_vectors *p, int64_t vector, int64_t k, __m512i out[3][16]) {
-  const __m512 scale = _mm512_set1_ps(p->scale);
-  const int64_t wide = p->vectors - vector;
-  const __mmask16 some = wide >= 16 ? 0xffff : wide > 0 ? (__mmask16)((1u << wide) - 1) : 0;
-  for (int64_t i = 0; i < 16; i++) {
-    const int64_t at = k + 2 * i;
-    const float *row = p->data + at * p->ld + vector;
-    const __m512 even = _mm512_mul_ps(_mm512_maskz_loadu_ps(at < p->k ? some : 0, row), scale);
-    const __m512 odd = _mm512_mul_ps(_mm512_maskz_loadu_ps(at + 1 < p->k ? some : 0, row + p->ld), scale);
-    __m512i parts[3];
-    split_pairs(even, odd, parts);
-    out[0][i] = parts[0];
-    out[1][i] = parts[1];
-    out[2][i] = parts[2];
+/*
+ * 16 vectors by 32 of k into one register tile of each part. The order of k inside 32 is free as long as A and B agree:
+ * k and k + 16 make a pair, which costs no shuffles.
+ */
+HONE_TARGET_AMX static inline __attribute__((always_inline)) void pack_tile(char *out, const hone_vectors *p,
+                                                                            int64_t vector, int64_t k, int want_k_rows) {
+  __m512i first[16], second[16];
+  load_square(p, vector, k, first);
+  load_square(p, vector, k + 16, second);
+  if (p->k_contiguous == want_k_rows) {
+    transpose16(first);
+    transpose16(second);
   }
+  for (int i = 0; i < 16; i++) store_parts(first[i], second[i], out + 64 * i);
 }
 
-/* k outside, so that rows with vectors side by side are read through, not in strips. */
+/* Along the rows as they are stored: with k side by side panel after panel, else all panels for each k. */
 HONE_TARGET_AMX static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_bytes,
-                                                                        const hone_vectors *p, int want_pairs) {
-  for (int64_t k = 0; k < p->k; k += 32, out += STEP_BYTES)
-    for (int64_t vector = 0; vector < p->vectors; vector += 32)
-      for (int64_t half = 0; half < 2; half++) {
-        __m512i rows[3][16];
-        if (p->k_contiguous) rows_of_vectors(p, vector + 16 * half, k, rows);
-        else rows_of_pairs(p, vector + 16 * half, k, rows);
-        const int turn = p->k_contiguous == want_pairs;
-        for (int part = 0; part < 3; part++) {
-          if (turn) transpose16(rows[part]);
-          __m512i *to = (__m512i *)(out + vector / 32 * panel_bytes + (2 * part + half) * TILE_BYTES);
-          for (int i = 0; i < 16; i++) _mm512_store_si512(to + i, rows[part][i]);
-        }
-      }
+                                                                        const hone_vectors *p, int want_k_rows) {
+  const int64_t steps = (p->k + 31) / 32, panels = (p->vectors + 31) / 32;
+  for (int64_t i = 0; i < steps * panels; i++) {
+    const int64_t step = p->k_contiguous ? i % steps : i / panels;
+    const int64_t panel = p->k_contiguous ? i / steps : i % panels;
+    char *const to = out + panel * panel_bytes + step * STEP_BYTES;
+    pack_tile(to, p, 32 * panel, 32 * step, want_k_rows);
+    pack_tile(to + TILE_BYTES, p, 32 * panel + 16, 32 * step, want_k_rows);
+  }
 }
 
 HONE_TARGET_AMX static void pack_a(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 0); }

@@ -47,7 +47,8 @@ it("hone --help lists the commands and answers in under 0.2 s", () => {
   const help = hone(["--help"]);
   expect(help.code).toBe(0);
   expect(help.stdout).toContain("Usage: hone [options] [command]");
-  for (const command of ["init-model", "tokenizer", "runs"]) expect(help.stdout).toContain(`\n  ${command} `);
+  for (const command of ["init-model", "tokenizer", "convert", "train", "runs", "generate", "doctor"])
+    expect(help.stdout).toContain(`\n  ${command} `);
   // The fastest of several: other tests use the same cores.
   let fastestMs = Number.POSITIVE_INFINITY;
   for (let attempt = 0; attempt < 10 && fastestMs >= 200; attempt++) {
@@ -248,5 +249,77 @@ it("every command's help is at hand", () => {
   }
   expect(hone(["--version"]).stdout.trim()).toBe(
     JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8")).version,
+  );
+});
+
+const DATA = process.env["HONE_DATA"] ?? join(import.meta.dirname, "../../../shared/data");
+const STORIES = join(DATA, "stories260k");
+
+it.skipIf(!existsSync(STORIES))(
+  "hone convert and hone generate give the published greedy sample of stories260K (skipped where HONE_DATA has no stories260k)",
+  () => {
+    const directory = project();
+    const tokenizer = join(STORIES, "tok512.bin");
+    const converted = hone(
+      ["convert", join(STORIES, "stories260K.bin"), "model", "--tokenizer", tokenizer],
+      directory,
+    );
+    expect(converted).toEqual({
+      code: 0,
+      stdout: "Wrote a llama of 5 layers of width 64 to model\n",
+      stderr: "",
+    });
+    // The ids that transformers gives with the same tokenizer.json, byte fallback and doubled spaces included.
+    expect(
+      loadTokenizer(join(directory, "model")).encode("Hello, wörld! 🎉  two  spaces\nline", {
+        addSpecialTokens: true,
+      }),
+    ).toEqual([
+      ...[1, 346, 306, 414, 432, 263, 198, 185, 420, 341, 443, 410, 243, 162, 145, 140, 410, 259, 424, 414],
+      ...[410, 262, 427, 412, 331, 419, 13, 421, 271, 411],
+    ]);
+    const published = readFileSync(join(STORIES, "stories260K.md"), "utf8");
+    const sample = /-t 0\.0\n(Once upon a time[\s\S]*?)\n*```/.exec(published)![1]!.trim();
+    const { stdout } = hone(["generate", "model", "--max-tokens", "256"], directory);
+    expect(sample.length).toBeGreaterThan(300);
+    expect(stdout.slice(0, sample.length)).toBe(sample);
+  },
+);
+
+it("hone convert names what is wrong with a checkpoint or a tokenizer, and leaves nothing", () => {
+  const directory = project();
+  expect(hone(["convert", "none.bin", "m"], directory)).toMatchObject({
+    code: 2,
+    stderr:
+      "Cannot convert none.bin: there is no such file, expected a llama2.c checkpoint (.bin) or a GGUF file (.gguf)\n",
+  });
+  // dim 4, hidden_dim 4, one layer, one head, vocabulary 2, context 1: 4·(8 + 4 + 64 + 4 + 48 + 4) + 4·(2 + 2) bytes.
+  const header = Int32Array.from([4, 4, 1, 1, 1, 2, 1]);
+  const weights = new Float32Array(8 + 4 + 4 * 16 + 4 + 3 * 16 + 4 + 4).fill(0.5);
+  writeFileSync(join(directory, "a.bin"), Buffer.concat([header, weights].map((a) => Buffer.from(a.buffer))));
+  writeFileSync(join(directory, "tok.bin"), Buffer.from([9, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 65]));
+  expect(hone(["convert", "a.bin", "m", "--tokenizer", "tok.bin"], directory)).toMatchObject({
+    code: 2,
+    stderr: "Cannot read llama2.c tokenizer tok.bin: byte 8 gives token 0 a length of 100, expected 0 to 1\n",
+  });
+  expect(existsSync(join(directory, "m"))).toBe(false);
+  expect(hone(["convert", "a.bin", "m"], directory).stdout).toBe(
+    "Wrote a llama of 1 layers of width 4 to m\nIt has no tokenizer yet: name one with --tokenizer, or copy tokenizer.json into it\n",
+  );
+});
+
+it("hone doctor multiplies, writes and reads before it says that this machine can train", () => {
+  const { code, stdout } = hone(["doctor", "--json"]);
+  const checks = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(code).toBe(0);
+  expect(checks.map(({ name }) => name)).toEqual([
+    ...["Node", "cores", "memory", "disk", "onnxruntime", "run store", "CUDA"],
+  ]);
+  expect(checks.filter(({ status }) => status === "failed")).toEqual([]);
+  expect(checks.find(({ name }) => name === "onnxruntime").detail).toMatch(
+    /^(own kernels: self-test passed|stock (operators|binding): .+)$/,
   );
 });

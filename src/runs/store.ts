@@ -77,14 +77,19 @@ export class RunStore {
   resumeRun(id: string): Run {
     const directory = this.directoryOf(id);
     this.#database.transaction(() => {
-      if (readRun(this.#database, id).status === "finished") {
-        throw new UserError(`Cannot resume run "${id}": it is finished, expected one that was stopped`);
-      }
+      this.stoppedRun(id);
       this.#disk.makeDirectory(directory);
       takeLock(this.#disk, directory, this.#now().toISOString());
       this.#database.write("UPDATE runs SET status = 'running' WHERE id = ?", id);
     }, "durable");
     return this.#writer(id);
+  }
+
+  /** The record of a run that can be resumed. @throws UserError when there is none or it is finished */
+  stoppedRun(id: string): RunRecord {
+    const run = this.run(id);
+    if (run.status !== "finished") return run;
+    throw new UserError(`Cannot resume run "${id}": it is finished, expected one that was stopped`);
   }
 
   /** Oldest first. */

@@ -3,13 +3,8 @@ import { statSync } from "node:fs";
 import { totalmem } from "node:os";
 import { relative, resolve } from "node:path";
 import { CancelledError, UserError } from "../../base/index.js";
-import {
-  createTrainingClient,
-  type EmbeddedTrainingClient,
-  type EngineOptions,
-  estimateMemory,
-} from "../../engine/index.js";
-import { hasRunStore, openRunStore, type Run, type RunStore, readProvenance } from "../../runs/index.js";
+import { createTrainingClient, type EmbeddedTrainingClient, estimateMemory } from "../../engine/index.js";
+import { openRunStore, type Run, type RunStore, readProvenance } from "../../runs/index.js";
 import {
   type ChatRenderer,
   checkFits,
@@ -22,27 +17,18 @@ import {
   loadSftData,
   previewSftData,
   runSft,
-  SftConfig,
+  type SftConfig,
   type SftData,
   type SftProgress,
   type SftResult,
   totalStepsOf,
 } from "../../training/index.js";
-import { loadOverriddenConfig } from "../config-overrides.js";
 import { exportWeights } from "../export-weights.js";
 import { watchInterrupt } from "../interrupt.js";
 import { hashModel } from "../model-hash.js";
-import { createOutput, formatBytes, type Output, type OutputOptions } from "../output.js";
+import { createOutput, formatBytes, type Output } from "../output.js";
 import { createProgress, type Progress } from "../progress.js";
-
-export interface TrainSftOptions extends OutputOptions {
-  readonly config?: string;
-  /** Id of a stopped run of `project`. */
-  readonly resume?: string;
-  readonly project: string;
-  readonly set: readonly string[];
-  readonly dryRun: boolean;
-}
+import { engineOptionsOf, microBatchOf, readJob, type TrainSftOptions } from "../sft-job.js";
 
 /** @throws UserError for what the user can mend, `CancelledError` when Ctrl-C stopped the run after a step. */
 export async function trainSft(options: TrainSftOptions): Promise<void> {
@@ -72,43 +58,6 @@ export async function trainSft(options: TrainSftOptions): Promise<void> {
   }
 }
 
-interface Job {
-  readonly config: SftConfig;
-  /** The stopped run to go on with. */
-  readonly resumed: string | undefined;
-}
-
-function readJob({ config: path, resume, project, set, dryRun }: TrainSftOptions): Job {
-  if ((path === undefined) === (resume === undefined)) {
-    throw new UserError(
-      "Cannot train: expected either a configuration (-c sft.yaml) or a stopped run (--resume sft-1)",
-    );
-  }
-  if (path !== undefined) return { config: loadOverriddenConfig(path, set), resumed: undefined };
-  if (set.length > 0 || dryRun) {
-    throw new UserError(
-      "Cannot resume with --set or --dry-run: a run goes on exactly as it began. Start a new run with -c",
-    );
-  }
-  const id = resume!; // one of the two is given
-  if (!hasRunStore(project)) {
-    throw new UserError(
-      `Cannot resume run "${id}": ${project} has no .hone/store.sqlite, expected the run's project directory. Name it with --project`,
-    );
-  }
-  const store = openRunStore(project);
-  try {
-    const { config, method } = store.run(id);
-    if (method !== "sft") {
-      throw new UserError(`Cannot resume run "${id}" with train sft: its method is ${method}, expected sft`);
-    }
-    // A project directory may have moved since; everything else is where it was.
-    return { config: { ...SftConfig.parse(config), output: resolve(project) }, resumed: id };
-  } finally {
-    store.close();
-  }
-}
-
 async function loadData(
   config: SftConfig,
   output: Output,
@@ -133,30 +82,6 @@ async function loadData(
     onProgress: (path, rows) => output.record("loading", { path, rows }),
   });
   return { tokenizer, data };
-}
-
-function engineOptionsOf(config: SftConfig): EngineOptions {
-  const { model, lora, quantise, gradientCheckpointing, microBatchTokens, seed, threads } = config;
-  return {
-    model,
-    ...(lora === undefined ? {} : { lora }),
-    ...(quantise === "none" ? {} : { quantise: { block: quantise.block, symmetric: quantise.symmetric } }),
-    gradientCheckpointing,
-    microBatchTokens,
-    seed,
-    ...(threads === undefined ? {} : { threads }),
-  };
-}
-
-/** The largest micro-batch that these rows can make. */
-function microBatchOf(
-  { microBatchTokens, batchSize }: SftConfig,
-  data: SftData,
-): { readonly tokens: number; readonly supervised: number; readonly longest: number } {
-  const { length, tokens: allTokens, supervisedTokens } = data.dataset.statistics;
-  const longest = Math.max(1, length.max - 1);
-  const tokens = Math.max(longest, Math.min(microBatchTokens, batchSize * longest));
-  return { tokens, supervised: Math.ceil((tokens * supervisedTokens) / allTokens), longest };
 }
 
 function announce(
@@ -216,7 +141,7 @@ async function train({ client, config, data, output, resumed }: Training): Promi
       if (result.status === "finished") await finish({ client, config, output, run, result });
       status = result.status;
       output.record("end", { id: run.id, ...result });
-      if (result.status === "interrupted") throw new CancelledError(result.message);
+      if (result.status === "interrupted") throw new CancelledError(`${result.message}${whereOf(config)}`);
     } finally {
       run.close(status);
     }
@@ -314,6 +239,11 @@ async function finish({
       `The validation loss was lower after step ${best.step}: ${best.score.toFixed(4)}, in ${shortPath(best.directory)}`,
     );
   }
+}
+
+/** What `--resume` must be told when the project is not where the user is. */
+function whereOf({ output }: SftConfig): string {
+  return resolve(output) === process.cwd() ? "" : ` --project ${shortPath(output)}`;
 }
 
 /** Relative to where the user is, when that is shorter. */

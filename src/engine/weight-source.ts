@@ -133,13 +133,17 @@ function ggufSource(path: string): WeightSource {
 
 function seededSource(json: Readonly<Record<string, unknown>>, seed: number): WeightSource {
   const config = parseModelConfig(json, "of fresh weights");
+  // One scratch for all weights that are quantised: garbage of hundreds of megabytes each is collected too late.
+  let scratch = new Float32Array(0);
   return {
     json,
     config,
     folder: null,
     fill: (parameter, target) => initialiseParameter(config, parameter, target, seed),
     quantise: (parameter, spec) => {
-      const values = new Float32Array(sizeOf(parameter.shape));
+      const size = sizeOf(parameter.shape);
+      if (scratch.length < size) scratch = new Float32Array(size);
+      const values = scratch.subarray(0, size);
       initialiseParameter(config, parameter, values, seed);
       return quantised(parameter.shape, spec, values);
     },

@@ -14,12 +14,5 @@ export function initialiseParameter(
     values.fill(role === "norm" ? 1 : 0);
     return;
   }
-  const random = new Random(seed).fork(name);
-  for (let i = 0; i < values.length; i += 2) {
-    // Both numbers of a Box–Muller pair: half the logarithms for models of a hundred million weights.
-    const radius = config.initializerRange * Math.sqrt(-2 * Math.log(1 - random.uniform()));
-    const angle = 2 * Math.PI * random.uniform();
-    values[i] = radius * Math.cos(angle);
-    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(angle);
-  }
+  new Random(seed).fork(name).fillNormal(values, config.initializerRange);
 }

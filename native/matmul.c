@@ -150,14 +150,18 @@ static void body(void *arg, int64_t index) {
   if (entered) w->tile->leave();
 }
 
-static const hone_tile *best_tile(void) {
+static const hone_tile *best_tile(int64_t m, int64_t n, int64_t k) {
 #if defined(__x86_64__)
+  /* Measured: where a 32 x 32 x 32 unit would be mostly padding, float32 is faster. */
+  const int thin = k < 48 || m <= 16 || n <= 16;
   switch (hone_cpu_isa()) {
-    case HONE_ISA_AMX: return &hone_tile_amx;
+    case HONE_ISA_AMX: return thin ? &hone_tile_avx512 : &hone_tile_amx;
     case HONE_ISA_AVX512: return &hone_tile_avx512;
     case HONE_ISA_AVX2: return &hone_tile_avx2;
     default: break;
   }
+#else
+  (void)m, (void)n, (void)k;
 #endif
   return &hone_tile_scalar;
 }
@@ -221,7 +225,7 @@ void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alph
   }
   if (hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, ldb, trans_b, beta, bias, c, ldc)) return;
 
-  const hone_tile *tile = best_tile();
+  const hone_tile *tile = best_tile(m, n, k);
   const operand rows = {a, lda, !trans_a, m, trans_a ? 1 : lda, trans_a ? lda : 1, tile->mr, alpha, tile->pack_a};
   const operand columns = {b, ldb, trans_b != 0, n, trans_b ? ldb : 1, trans_b ? 1 : ldb, tile->nr, 1.0f, tile->pack_b};
   const int cut_is_a = m > n;

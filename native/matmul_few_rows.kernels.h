@@ -1,16 +1,23 @@
 /* Products with few vectors on one side, for one instruction set; matmul_few_rows.c says what they are for. */
 
-/* k side by side: dot products, four of the small operand by four of the large. */
-HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, const int64_t few, const int64_t many) {
+/*
+ * k side by side: dot products, four of the small operand by four of the large, over k in [from, to). `sums` are the
+ * lanes of the sums so far.
+ */
+HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, int64_t from, int64_t to, vf sums[4][4],
+                                 const int64_t few, const int64_t many) {
   const float *small[4], *large[4];
-  vf sums[4][4];
+  vf s[4][4];
   for (int64_t p = 0; p < 4; p++) {
     small[p] = w->small + (i + (p < few ? p : 0)) * w->k;
     large[p] = w->large + (j + (p < many ? p : 0)) * w->large_ld;
-    for (int64_t q = 0; q < 4; q++) sums[p][q] = vf_set(0.0f);
   }
-  int64_t l = 0;
-  for (; l + LANES <= w->k; l += LANES) {
+#pragma GCC unroll 4
+  for (int64_t p = 0; p < 4; p++)
+#pragma GCC unroll 4
+    for (int64_t q = 0; q < 4; q++) s[p][q] = sums[p][q];
+  int64_t l = from;
+  for (; l + LANES <= to; l += LANES) {
     vf y[4];
 #pragma GCC unroll 4
     for (int64_t q = 0; q < 4; q++)
@@ -21,29 +28,44 @@ HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, const 
       const vf x = vf_load(small[p] + l);
 #pragma GCC unroll 4
       for (int64_t q = 0; q < 4; q++)
-        if (q < many) sums[p][q] = vf_fma(x, y[q], sums[p][q]);
+        if (q < many) s[p][q] = vf_fma(x, y[q], s[p][q]);
     }
   }
-  if (l < w->k)
+#pragma GCC unroll 4
+  for (int64_t p = 0; p < 4; p++)
+#pragma GCC unroll 4
+    for (int64_t q = 0; q < 4; q++) sums[p][q] = s[p][q];
+  if (l < to)
     for (int64_t p = 0; p < few; p++)
       for (int64_t q = 0; q < many; q++)
-        sums[p][q] = vf_fma(vf_load_first(small[p] + l, w->k - l), vf_load_first(large[q] + l, w->k - l), sums[p][q]);
-  for (int64_t p = 0; p < few; p++) {
-    float out[4];
-    vf_sum4(sums[p], out);
-    for (int64_t q = 0; q < many; q++) put(w, i + p, j + q, out[q]);
-  }
+        sums[p][q] = vf_fma(vf_load_first(small[p] + l, to - l), vf_load_first(large[q] + l, to - l), sums[p][q]);
 }
 
+/* So that this much of four large and all small vectors stays in the first cache. */
+#define DOTS_K 512
+
 static void HONE_NAME(few_dots)(const few_rows *w, int64_t from, int64_t to) {
-  int64_t j = from;
-  for (; j + 4 <= to; j += 4) {
-    int64_t i = 0;
-    for (; i + 4 <= w->few; i += 4) HONE_NAME(dots)(w, i, j, 4, 4);
-    for (; i < w->few; i++) HONE_NAME(dots)(w, i, j, 1, 4);
+  for (int64_t j = from; j < to; j += 4) {
+    const int64_t many = to - j < 4 ? to - j : 4;
+    vf sums[MOST_DOTS / 4][4][4];
+    for (int64_t group = 0; group < MOST_DOTS / 4; group++)
+      for (int64_t p = 0; p < 4; p++)
+        for (int64_t q = 0; q < 4; q++) sums[group][p][q] = vf_set(0.0f);
+    for (int64_t l = 0; l < w->k; l += DOTS_K) {
+      const int64_t end = w->k - l < DOTS_K ? w->k : l + DOTS_K;
+      for (int64_t i = 0; i < w->few; i += 4) {
+        const int64_t few = w->few - i < 4 ? w->few - i : 4;
+        if (few == 4 && many == 4) HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], 4, 4);
+        else if (few == 1 && many == 4) HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], 1, 4);
+        else HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], few, many);
+      }
+    }
+    for (int64_t i = 0; i < w->few; i++) {
+      float out[4];
+      vf_sum4(sums[i / 4][i % 4], out);
+      for (int64_t q = 0; q < many; q++) put(w, i, j + q, out[q]);
+    }
   }
-  for (; j < to; j++)
-    for (int64_t i = 0; i < w->few; i++) HONE_NAME(dots)(w, i, j, 1, 1);
 }
 
 /* The large operand's vectors side by side: four of the small operand by a strip of 4 LANES of the large. */

@@ -90,6 +90,8 @@ export interface Op<A> {
   readonly vjp?: (arguments_: VjpArguments<A>) => readonly (Value | null)[];
   /** ONNX nodes per provider. A provider without an entry uses the next plainer one, then `decompose`. */
   readonly lower: Partial<Record<Lowering, (emit: Emitter, node: TypedNode<A>) => void>>;
+  /** Whether the native kernel takes these sizes; others go the way of plainer providers. @default always */
+  readonly fitsKernel?: (inputs: readonly Value[], attributes: A) => boolean;
   /** The same function in terms of plainer ops, for providers that lack it. */
   readonly decompose?: (inputs: readonly Value[], attributes: A) => readonly Value[];
   /** Float64 semantics. `shapes` are the resolved output shapes. */

@@ -197,6 +197,12 @@ const ATTENTION: readonly Sample[] = [
     8,
   ),
   attentionSample("sliding window", { heads: 2, kvHeads: 1, width: 8, window: 3 }, [[7, 2], [5]], 9),
+  attentionSample(
+    "heads too narrow for the native kernel",
+    { heads: 4, kvHeads: 2, width: 6 },
+    [[3, 4], [2]],
+    7,
+  ),
 ];
 
 function quantised(block: number, zeros: boolean, rows = 6, width = 128): Record<string, Entry> {

@@ -81,7 +81,7 @@ class Emission {
     const op = node.op as unknown as Op<unknown>;
     if (op.name === "input") return;
     if (op.name === "expand" && !this.#materialised.has(node.outputs[0]!)) return;
-    const rule = loweringOf(op, lowering);
+    const rule = loweringOf(node, lowering);
     if (rule === undefined)
       throw new Error(`internal: cannot emit "${op.name}" for ${lowering}: decompose the graph first`);
     rule(this.#emitter(node, this.#nodes, this.#values), node as unknown as TypedNode<unknown>);

@@ -42,6 +42,12 @@ export interface AttentionLayout {
 
 const MASKED = -1e30;
 
+/** native/attention.c: heads of at most 1024 columns, in fours. */
+const fitsKernel = ([q]: readonly Value[], { heads }: AttentionAttributes): boolean => {
+  const width = (q!.shape[1] as number) / heads;
+  return width % 4 === 0 && width <= 1024;
+};
+
 /** q [T, H·K], k and v [T, KV·K], then the layout's five vectors → o [T, H·K], log-sum-exp of the scores [T, H]. */
 export const Attention: Op<AttentionAttributes> = {
   name: "attention",
@@ -66,6 +72,7 @@ export const Attention: Op<AttentionAttributes> = {
     return [...grads, null, null, null, null, null];
   },
   decompose: attentionOnRows,
+  fitsKernel,
   lower: {
     native: (emit, { inputs, outputs, attributes: { heads, kvHeads, scale, window } }) =>
       emit.node(
@@ -103,6 +110,7 @@ export const AttentionGrad: Op<AttentionAttributes> = {
     const [o] = attentionOnRows(inputs, attributes);
     return gradient(sumAll(mul(o, inputs.at(-1)!)), [q!, k!, v!]);
   },
+  fitsKernel,
   lower: {
     native: (emit, { inputs, outputs, attributes: { heads, kvHeads, scale, window } }) =>
       emit.node(

@@ -44,7 +44,21 @@ function smallTokenizer(name: string): TextTokenizer {
   return createTokenizer(json, special);
 }
 
-function rendererOf(name: string): { renderer: TemplateRenderer; tokenizer: TextTokenizer } {
+interface Loaded {
+  readonly renderer: TemplateRenderer;
+  readonly tokenizer: TextTokenizer;
+}
+
+/** The real tokenizers take a while to load, so each is loaded once. */
+const loaded = new Map<string, Loaded>();
+
+function rendererOf(name: string): Loaded {
+  const found = loaded.get(name) ?? load(name);
+  loaded.set(name, found);
+  return found;
+}
+
+function load(name: string): Loaded {
   const now = () => new Date(chats.now);
   if (chats.templates[name] === undefined) {
     const directory = join(data, "tokenizers", name);

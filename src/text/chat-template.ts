@@ -1,6 +1,6 @@
 /** A chat template: messages to text, exactly as transformers renders it. Strings only; knows nothing about tokens. */
 import { messageOf, UserError } from "../base/index.js";
-import { jinja } from "./library.js";
+import { jinja, type TemplateEnvironment } from "./library.js";
 import {
   entriesOf,
   itemsOf,
@@ -55,23 +55,21 @@ export function createChatTemplate(
       { cause: error },
     );
   }
+  // What never changes is converted to the interpreter's values once.
+  const globals = new jinja.Environment();
+  declare(globals, { ...constants, ...functions(now), ...specialTokens, documents: null });
   return {
     hasGenerationBlocks: hasGenerationBlocks(source),
     render(messages, { addGenerationPrompt = false, tools, marks } = {}) {
-      const environment = new jinja.Environment();
-      const variables: Record<string, unknown> = {
-        ...constants,
-        ...functions(now),
-        ...specialTokens,
-        messages,
-        tools: tools ?? null,
-        documents: null,
-        add_generation_prompt: addGenerationPrompt,
-        [GENERATION_START]: marks?.start ?? "",
-        [GENERATION_END]: marks?.end ?? "",
-      };
-      for (const [name, value] of Object.entries(variables)) environment.set(name, value);
       try {
+        const environment = new jinja.Environment(globals);
+        declare(environment, {
+          messages,
+          tools: tools ?? null,
+          add_generation_prompt: addGenerationPrompt,
+          [GENERATION_START]: marks?.start ?? "",
+          [GENERATION_END]: marks?.end ?? "",
+        });
         return String(new jinja.Interpreter(environment).run(program).value);
       } catch (error) {
         if (error instanceof RefusedByTemplate) {
@@ -86,6 +84,10 @@ export function createChatTemplate(
       }
     },
   };
+}
+
+function declare(environment: TemplateEnvironment, variables: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(variables)) environment.set(name, value);
 }
 
 /** Thrown by the template's own `raise_exception`. */

@@ -124,16 +124,19 @@ export function createTokenizer(
         add(section.token.id, section.start, section.end);
         continue;
       }
-      const clean = normalizer.align(text.slice(section.start, section.end));
-      const from = (unit: number): number => section.start + (clean.starts[unit] ?? clean.ends.at(-1) ?? 0);
+      const raw = text.slice(section.start, section.end);
+      const aligned = normalizer.align(raw);
+      const clean = aligned?.text ?? raw;
+      const from = (unit: number): number =>
+        section.start + (aligned === undefined ? unit : (aligned.starts[unit] ?? aligned.ends.at(-1) ?? 0));
       const until = (unit: number): number =>
-        unit === 0 ? section.start : section.start + clean.ends[unit - 1]!;
-      for (const part of normalizedSectionsOf(clean.text)) {
+        section.start + (aligned === undefined || unit === 0 ? unit : aligned.ends[unit - 1]!);
+      for (const part of normalizedSectionsOf(clean)) {
         if (part.token !== undefined) {
           add(part.token.id, from(part.start), until(part.end));
           continue;
         }
-        const piece = clean.text.slice(part.start, part.end);
+        const piece = clean.slice(part.start, part.end);
         const split = words.split(piece, section.start === 0 && part.start === 0);
         const inserted = split.reduce((length, word) => length + word.length, 0) - piece.length;
         if (inserted < 0) {
@@ -145,11 +148,11 @@ export function createTokenizer(
         let unit = part.start - inserted;
         for (const word of split) {
           const wordIds = model.encodeWord(word);
-          for (const [i, span] of spansOf(word, wordIds).entries()) {
+          spansOf(word, wordIds).forEach((span, i) => {
             const start = Math.max(unit + span.start, part.start);
             const end = Math.max(unit + span.end, part.start);
             add(wordIds[i]!, from(start), end > start ? until(end) : from(start));
-          }
+          });
           unit += word.length;
         }
       }

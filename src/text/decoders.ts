@@ -32,7 +32,7 @@ function createStep(stage: Stage, where: string): Decode {
       return (pieces) => steps.reduce((current, step) => step(current), pieces);
     }
     case "ByteLevel":
-      return (pieces) => [lossyUtf8(pieces.flatMap(bytesOfToken))];
+      return createByteLevel();
     case "ByteFallback":
       return joinByteTokens;
     case "Fuse":
@@ -69,6 +69,21 @@ function createStep(stage: Stage, where: string): Decode {
         `Cannot read tokenizer ${where}: decoder "${stage.type}" is unknown, expected ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace, WordPiece, BPEDecoder or Sequence`,
       );
   }
+}
+
+function createByteLevel(): Decode {
+  // At most one entry per token of the vocabulary.
+  const known = new Map<string, readonly number[]>();
+  const bytesOf = (token: string): readonly number[] => {
+    const bytes = known.get(token) ?? bytesOfToken(token);
+    known.set(token, bytes);
+    return bytes;
+  };
+  return (pieces) => {
+    const bytes: number[] = [];
+    for (const piece of pieces) for (const byte of bytesOf(piece)) bytes.push(byte);
+    return [lossyUtf8(bytes)];
+  };
 }
 
 /** The bytes that a byte-level token stands for; a token with a character outside the alphabet stands for itself. */

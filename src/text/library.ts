@@ -34,13 +34,18 @@ export interface TemplateNode {
   [field: string]: unknown;
 }
 
+/** A scope of variables; names that it lacks are looked up in its parent. */
+export interface TemplateEnvironment {
+  set(name: string, value: unknown): unknown;
+}
+
 interface Jinja {
   tokenize(
     source: string,
     options?: { readonly lstrip_blocks?: boolean; readonly trim_blocks?: boolean },
   ): unknown;
   parse(tokens: unknown): TemplateNode;
-  readonly Environment: new () => { set(name: string, value: unknown): unknown };
+  readonly Environment: new (parent?: TemplateEnvironment) => TemplateEnvironment;
   readonly Interpreter: new (
     environment: unknown,
   ) => { run(program: TemplateNode): { readonly value: unknown } };

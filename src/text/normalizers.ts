@@ -29,7 +29,8 @@ export interface AlignedText {
 
 export interface TextNormalizer {
   apply(text: string): string;
-  align(text: string): AlignedText;
+  /** @returns undefined when the text is normalised already */
+  align(text: string): AlignedText | undefined;
 }
 
 /** The normaliser that `stage` describes. */
@@ -37,8 +38,14 @@ export function createNormalizer(stage: Stage | null, where: string): TextNormal
   const steps = stage === null ? [] : createSteps(stage, where);
   return {
     apply: (text) => steps.reduce((current, step) => step.apply(current), text),
-    align: (text) =>
-      steps.reduce((current, step) => applyEdits(current, step.edits(current.text)), identity(text)),
+    align(text) {
+      let aligned: AlignedText | undefined;
+      for (const step of steps) {
+        const edits = step.edits(aligned?.text ?? text);
+        if (edits.length > 0) aligned = applyEdits(aligned ?? identity(text), edits);
+      }
+      return aligned;
+    },
   };
 }
 
@@ -179,7 +186,6 @@ function identity(text: string): AlignedText {
 }
 
 function applyEdits(aligned: AlignedText, edits: readonly Edit[]): AlignedText {
-  if (edits.length === 0) return aligned;
   const starts: number[] = [];
   const ends: number[] = [];
   let text = "";

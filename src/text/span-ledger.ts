@@ -146,12 +146,19 @@ function turnStart(
   return text.startsWith(opening, found.end) ? found.end + opening.length : undefined;
 }
 
-/** Content that marks would change, but that stands verbatim (or without its edges) right after the prompt. */
-function verbatimAt({ text, messages }: LedgerInput, i: number, from: number | undefined): Range | undefined {
+/** Content that marks would change, but that fills the turn: from the prompt's end to the end-of-turn token. */
+function verbatimAt(
+  { text, messages, findEndOfTurn }: LedgerInput,
+  i: number,
+  from: number | undefined,
+): Range | undefined {
   if (from === undefined) return undefined;
   const { core } = contentParts(messages[i]!);
   const start = from + (text.slice(from).length - text.slice(from).trimStart().length);
-  return text.startsWith(core, start) ? { start, end: start + core.length } : undefined;
+  const end = start + core.length;
+  if (!text.startsWith(core, start) || findEndOfTurn(end, text.length, "next") === undefined)
+    return undefined;
+  return { start, end };
 }
 
 /** The content's range with as much of its white-space edges as the template keeps. */

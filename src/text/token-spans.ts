@@ -26,6 +26,8 @@ export function createTokenSpans({ isByteLevel, tokenString }: TokenSpansOptions
   return (word: string, ids: readonly number[]): WordSpan[] => {
     const whole = ids.map(() => ({ start: 0, end: word.length }));
     if (ids.length <= 1) return whole;
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
+    if (isByteLevel && /^[\u0000-\u007f]*$/.test(word)) return spansOfAscii(ids.map(lengthOf), whole);
     const lengths = ids.map(lengthOf);
     const units = unitsOfBytes(word);
     if (lengths.reduce((sum, length) => sum + length, 0) !== units.starts.length) return whole;
@@ -36,6 +38,14 @@ export function createTokenSpans({ isByteLevel, tokenString }: TokenSpansOptions
       return { start, end: length === 0 ? start : units.ends[byte - 1]! };
     });
   };
+}
+
+/** In ASCII a byte is a unit. */
+function spansOfAscii(lengths: readonly number[], whole: WordSpan[]): WordSpan[] {
+  const end = lengths.reduce((sum, length) => sum + length, 0);
+  if (end !== whole[0]!.end) return whole;
+  let unit = 0;
+  return lengths.map((length) => ({ start: unit, end: (unit += length) }));
 }
 
 /** For every UTF-8 byte of `word`, where its character starts and ends in UTF-16 units. */

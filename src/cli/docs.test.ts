@@ -1,0 +1,37 @@
+/** The documentation says what the code does. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { parse } from "yaml";
+import { describeConfig, SFT_METRICS, SftConfig } from "../training/index.js";
+import { createProgram } from "./program.js";
+
+const documentation = (name: string): string =>
+  readFileSync(join(import.meta.dirname, "../../docs", name), "utf8");
+
+it("docs/sft.md lists every key with its default and every metric with its unit", () => {
+  const text = documentation("sft.md");
+  expect(text).toContain(describeConfig(SftConfig));
+  for (const [name, { unit, meaning, isMachine }] of Object.entries(SFT_METRICS)) {
+    expect(text).toContain(`| \`${name}\` | ${unit} | ${meaning}${isMachine ? " (machine)" : ""} |`);
+  }
+});
+
+it("the example of docs/sft.md is a configuration", () => {
+  const example = /```yaml\n([\s\S]*?)```/.exec(documentation("sft.md"))![1]!;
+  expect(SftConfig.parse(parse(example))).toMatchObject({ model: "base", batchSize: 16, schedule: "cosine" });
+});
+
+it("docs/cli.md names every command and no other", () => {
+  const text = documentation("cli.md");
+  const commands = createProgram().commands.flatMap((command) =>
+    command.commands.length === 0
+      ? [command.name()]
+      : command.commands.map((inner) => `${command.name()} ${inner.name()}`),
+  );
+  for (const command of commands) {
+    expect(text).toContain(`\`hone ${command === "runs list" ? "runs [list]" : command}`);
+  }
+  const documented = [...text.matchAll(/^\| `hone ([a-z-]+)/gm)].map((match) => match[1]);
+  expect(new Set(documented)).toEqual(new Set(createProgram().commands.map((command) => command.name())));
+});

@@ -20,7 +20,7 @@ typedef struct {
 } hone_vectors;
 
 /* Cache lines. */
-#define HONE_AHEAD_LINES 16
+#define HONE_AHEAD_LINES 4
 
 typedef struct {
   int64_t mr, nr, kstep;

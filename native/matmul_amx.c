@@ -51,7 +51,11 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void load_square(co
   const int64_t there = p->k_contiguous ? vectors : ks;
   const float *at = p->data + (p->k_contiguous ? vector * p->ld + k : k * p->ld + vector);
   if (there >= 16 && lanes == 0xffff) {
-    for (int64_t i = 0; i < 16; i++) rows[i] = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(at + i * p->ld), scale));
+    for (int64_t i = 0; i < 16; i++) {
+      rows[i] = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(at + i * p->ld), scale));
+      /* 16 rows at once are more streams than the processor follows by itself. */
+      if (p->k_contiguous) __builtin_prefetch(at + i * p->ld + 64);
+    }
     return;
   }
   for (int64_t i = 0; i < 16; i++)
@@ -131,11 +135,6 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64
   for (int64_t at = 0; at < k; at += 32, a += STEP_BYTES, b += STEP_BYTES) {
     for (int line = 0; line < HONE_AHEAD_LINES; line++) __builtin_prefetch(ahead + 64 * line, 0, 2);
     ahead += 64 * HONE_AHEAD_LINES;
-    if (at < 8 * 32)
-      for (int64_t i = at / 8; i < at / 8 + 4 && i < (tall ? 32 : 16); i++) {
-        __builtin_prefetch(c + i * ldc, 1);
-        __builtin_prefetch(c + i * ldc + (wide ? 31 : 15), 1);
-      }
     /* In an order where each product changes one operand only. */
     LOAD_A(2) LOAD_B(0) MULTIPLY
     LOAD_A(1) MULTIPLY

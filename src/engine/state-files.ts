@@ -46,8 +46,18 @@ export function writeOptimizerState(
   );
 }
 
-/** Fills the moments and returns the optimizer step. @throws UserError when the state belongs to another model or adapter */
-export function readOptimizerState(folder: string, spec: ModelSpec, weights: Weights): number {
+export interface OptimizerState {
+  readonly optimizerStep: number;
+  readonly fillMoments: () => void;
+  readonly close: () => void;
+}
+
+/**
+ * Opens the optimizer's part of a state and checks all of it, so that a bad one changes nothing.
+ *
+ * @throws UserError when the state is damaged or belongs to another model or adapter
+ */
+export function openOptimizerState(folder: string, spec: ModelSpec, weights: Weights): OptimizerState {
   const refuse = (what: string): UserError => new UserError(`Cannot load state "${folder}": ${what}`);
   const path = join(folder, STATE);
   if (!existsSync(path)) throw refuse(`it has no ${STATE}, expected a folder that saveState wrote`);
@@ -65,24 +75,33 @@ export function readOptimizerState(folder: string, spec: ModelSpec, weights: Wei
   const written = JSON.stringify(parsed.data.lora);
   const current = JSON.stringify(spec.lora);
   if (written !== current) throw refuse(`it was made with adapter ${written}, expected ${current}`);
+  const moments = weights.trainable.flatMap(({ name, shape }) => {
+    const { firstMoment, secondMoment } = weights.slot(name);
+    return [
+      { key: `first_moment.${name}`, shape, target: firstMoment },
+      { key: `second_moment.${name}`, shape, target: secondMoment },
+    ];
+  });
   const file = openSafetensors(join(folder, MOMENTS));
   try {
-    for (const { name, shape } of weights.trainable) {
-      const { firstMoment, secondMoment } = weights.slot(name);
-      for (const [key, target] of [
-        [`first_moment.${name}`, firstMoment],
-        [`second_moment.${name}`, secondMoment],
-      ] as const) {
-        const entry = file.tensors.get(key);
-        if (entry?.shape.join() !== shape.join())
-          throw refuse(
-            `${MOMENTS} has ${entry === undefined ? "no" : `shape [${entry.shape.join(", ")}] for`} "${key}", expected [${shape.join(", ")}]`,
-          );
-        file.readInto(key, target, { rejectNonFinite: true });
-      }
+    const scratch = new Float32Array(Math.max(...moments.map(({ target }) => target.length)));
+    for (const { key, shape, target } of moments) {
+      const entry = file.tensors.get(key);
+      if (entry?.shape.join() !== shape.join())
+        throw refuse(
+          `${MOMENTS} has ${entry === undefined ? "no" : `shape [${entry.shape.join(", ")}] for`} "${key}", expected [${shape.join(", ")}]`,
+        );
+      file.readInto(key, scratch.subarray(0, target.length), { rejectNonFinite: true });
     }
-  } finally {
+  } catch (thrown) {
     file.close();
+    throw thrown;
   }
-  return parsed.data.optimizerStep;
+  return {
+    optimizerStep: parsed.data.optimizerStep,
+    fillMoments: () => {
+      for (const { key, target } of moments) file.readInto(key, target);
+    },
+    close: () => file.close(),
+  };
 }

@@ -13,14 +13,14 @@ import type {
   OptimStepOutput,
   TensorData,
 } from "../protocol/index.js";
-import { type HostTensor, writeFileAside, writeShardedSafetensors } from "../tensor/index.js";
+import { type HostTensor, sizeOf, writeFileAside, writeShardedSafetensors } from "../tensor/index.js";
 import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
 import { type Example, type MicroBatch, packBatch, readExample, splitIntoMicroBatches } from "./batch.js";
 import { allocate, Executable } from "./executable.js";
 import type { EngineOptions } from "./options.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
 import { resolveSpec } from "./spec.js";
-import { readOptimizerState, writeOptimizerState } from "./state-files.js";
+import { openOptimizerState, writeOptimizerState } from "./state-files.js";
 import { compileLogits, compileTraining, gradientName, type ModelSpec } from "./training-graph.js";
 import { openWeightSource, type WeightSource } from "./weight-source.js";
 import { loadWeights, type Weights } from "./weights.js";
@@ -214,9 +214,16 @@ export class TrainingEngine {
     writeOptimizerState(directory, this.#spec, this.#weights, this.#optimizerStep);
   }
 
+  /** Restores what `saveState` wrote; a damaged or foreign state changes nothing. */
   loadState(directory: string): void {
-    this.loadWeights(directory);
-    this.#optimizerStep = readOptimizerState(directory, this.#spec, this.#weights);
+    const state = openOptimizerState(directory, this.#spec, this.#weights);
+    try {
+      this.loadWeights(directory);
+      state.fillMoments();
+      this.#optimizerStep = state.optimizerStep;
+    } finally {
+      state.close();
+    }
   }
 
   saveWeights(directory: string): void {
@@ -251,7 +258,7 @@ export class TrainingEngine {
     );
   }
 
-  /** Replaces the trainable weights; the optimizer starts anew. */
+  /** Replaces the trainable weights; the optimizer starts anew. Files that are damaged or do not fit change nothing. */
   loadWeights(directory: string): void {
     const { trainable, arena, slot } = this.#weights;
     if (this.#spec.lora !== null) {
@@ -274,6 +281,10 @@ export class TrainingEngine {
             `Cannot load weights "${directory}": its config.json describes another model than the engine holds, expected the same architecture and sizes`,
           );
         }
+        // Read twice: NaN in the last tensor must not leave the first ones replaced.
+        const scratch = new Float32Array(Math.max(...trainable.map(({ shape }) => sizeOf(shape))));
+        for (const parameter of trainable)
+          source.fill(parameter, scratch.subarray(0, sizeOf(parameter.shape)));
         for (const parameter of trainable) source.fill(parameter, slot(parameter.name).parameter);
       } finally {
         source.close();

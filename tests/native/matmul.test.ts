@@ -18,6 +18,8 @@ interface Case {
   readonly beta?: number;
   readonly bias?: boolean;
   readonly threads?: number;
+  /** Put into A at row 1, k = 5. */
+  readonly spoil?: number;
   /** Numbers between the rows of A, B and C that belong to someone else. */
   readonly gap?: number;
 }
@@ -71,6 +73,7 @@ function loadKernels(): Kernels {
     };
     const [lda, ldb, ldc] = [(transA ? m : k) + gap, (transB ? k : n) + gap, n + gap];
     const a = transA ? numbers(k, m) : numbers(m, k);
+    if (test.spoil !== undefined) a[lda + 5] = test.spoil;
     const b = transB ? numbers(n, k) : numbers(k, n);
     const c = numbers(m, n);
     const before = c.slice();
@@ -213,6 +216,20 @@ describe.skipIf(!built)(title, () => {
               on(() => multiply({ m, n, k, ...transposes, threads }).c),
             );
             for (const other of others) expect(Buffer.compare(bytesOf(other), bytesOf(one!))).toBe(0);
+          }
+        }
+      });
+
+      it("shows what is not finite in its row and nowhere else", () => {
+        for (const [m, n, k] of [
+          [40, 40, 80],
+          [3, 50, 80],
+        ] as const) {
+          for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+            const { c } = on(() => multiply({ m, n, k, transB: true, spoil: bad }));
+            for (let i = 0; i < m; i++) {
+              for (let j = 0; j < n; j++) expect(Number.isFinite(c[i * n + j])).toBe(i !== 1);
+            }
           }
         }
       });

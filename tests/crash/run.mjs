@@ -29,7 +29,8 @@ const SHAPE = {
   ...{ family: "llama", hiddenSize: 64, layers: 2, heads: 4, kvHeads: 2, ffnWidth: 160, vocabularySize: 320 },
   ...{ tiedEmbeddings: false, sequences: 8, tokens: 96, loraRank: null },
 };
-const STEPS = 60;
+/** Enough that a run spends most of its time training, not starting. */
+const STEPS = 160;
 const SETTINGS = {
   ...{ maxLength: SHAPE.tokens, batchSize: SHAPE.sequences, epochs: 2, seed: 7 },
   ...{ learningRate: 0.002, schedule: "cosine", warmupSteps: 5, weightDecay: 0.01 },
@@ -77,24 +78,30 @@ const runs = Number(options.runs);
 for (let run = 1; run <= runs; run++) {
   const variant = VARIANTS[run % VARIANTS.length];
   const { milliseconds, left } = references[run % VARIANTS.length];
-  const project = prepare(`killed-${run}`, variant);
-  const moments = [];
   const wanted = 1 + random.integer(MOST_KILLS);
+  const moments = [];
+  let project = prepare(`killed-${run}`, variant);
+  let span = milliseconds;
   for (let attempts = 0; ; attempts++) {
-    if (attempts > 3 * MOST_KILLS) fail(`Run ${run} does not come to an end`, { output: "" });
-    const killAfter = moments.length < wanted ? random.uniform() * milliseconds : null;
+    if (attempts > 5 * MOST_KILLS) fail(`Run ${run} does not come to an end`);
+    const killAfter = moments.length < wanted ? random.uniform() * span : null;
     if (runsOf(project).length > 0) resumes++;
     const outcome = await train(project, killAfter);
     if (outcome.killed) moments.push(killAfter);
-    else if (outcome.finished) break;
-    else fail(`Run ${run} (${variant.name}) failed after ${moments.length} kills`, outcome);
+    else if (!outcome.finished) {
+      fail(`Run ${run} (${variant.name}) failed after ${moments.length} kills`, outcome);
+    }
     // A kill in the instant between the last write and the end of the process leaves nothing to resume.
-    if (runsOf(project).some(({ status }) => status === "finished")) break;
+    if (!runsOf(project).some(({ status }) => status === "finished")) continue;
+    if (moments.length > 0) break;
+    // It ended before its first kill, because the machine is less busy than it was: once more, with earlier kills.
+    span /= 2;
+    project = prepare(`killed-${run}-${attempts}`, variant);
   }
   kills += moments.length;
   const differences = compare(left, leftBy(project));
   if (differences.length > 0) differing++;
-  const when = moments.map(seconds).join(", ") || "never";
+  const when = moments.map(seconds).join(", ");
   console.log(
     `run ${String(run).padStart(2)} (${variant.name}) killed after ${when}: ${differences.length === 0 ? "identical" : "DIFFERENT"}`,
   );
@@ -104,7 +111,7 @@ for (let run = 1; run <= runs; run++) {
 console.log(
   `${runs - differing} of ${runs} runs identical to the uninterrupted run, after ${kills} kills and ${resumes} resumes`,
 );
-process.exitCode = differing === 0 && kills > 0 ? 0 : 1;
+process.exitCode = differing === 0 ? 0 : 1;
 
 /** A project directory with its configuration. */
 function prepare(name, { settings }) {

@@ -1,6 +1,6 @@
 /** The embedded `TrainingClient`: an engine in a worker thread, so that the caller's event loop stays free. */
 import { Worker } from "node:worker_threads";
-import { CancelledError } from "../base/index.js";
+import { CancelledError, UserError } from "../base/index.js";
 import {
   AdamParams,
   type CallOptions,
@@ -117,7 +117,7 @@ export async function createTrainingClient(options: EngineOptions): Promise<Embe
       call<ForwardBackwardOutput>("forward", [data, lossFn, options], { signal }),
     forwardBackward: (data, lossFn, { signal, ...options } = {}) =>
       call<ForwardBackwardOutput>("forwardBackward", [data, lossFn, options], { signal }),
-    optimStep: (params, rest) => call<OptimStepOutput>("optimStep", [AdamParams.parse(params)], rest),
+    optimStep: async (params, rest) => call<OptimStepOutput>("optimStep", [checkedAdam(params)], rest),
     saveState: (directory, rest) => call("saveState", [directory], rest),
     loadState: (directory, rest) => call("loadState", [directory], rest),
     saveWeights: (directory, rest) => call("saveWeights", [directory], rest),
@@ -125,6 +125,13 @@ export async function createTrainingClient(options: EngineOptions): Promise<Embe
     nextLogits: (tokens, rest) => call("nextLogits", [tokens], rest),
     close: () => (closing ??= close()),
   };
+}
+
+function checkedAdam(params: AdamParams): AdamParams {
+  const parsed = AdamParams.safeParse(params);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  throw new UserError(`Cannot take optimizer step: ${path.join(".") || "parameters"}: ${message}`);
 }
 
 /** The built worker; run from TypeScript sources (tests), the one that `npm run build` left in dist. */

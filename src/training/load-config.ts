@@ -44,7 +44,7 @@ export function parseConfig<S extends z.ZodType>(text: string, path: string, sch
     const sentence = fault.message.replace(/\.$/, "");
     throw new UserError(`Cannot read ${place(fault.pos[0])}: ${sentence}, expected valid YAML`);
   }
-  const value = valueOf(document, path);
+  const value = plainDataOf(document, path);
   if (!isMap(document.contents)) {
     const found = document.contents === null ? "the file is empty" : "the file holds no keys";
     throw new UserError(`Cannot read ${path}: ${found}, expected keys such as ${requiredOf(schema)}`);
@@ -136,7 +136,7 @@ function rangeStart(node: unknown): number | undefined {
 }
 
 /** The document as plain data; aliases that multiply without end are refused by the parser. */
-function valueOf(document: Document, path: string): unknown {
+function plainDataOf(document: Document, path: string): unknown {
   try {
     return document.toJS();
   } catch (thrown) {

@@ -22,7 +22,7 @@ describe("learningRateAt()", () => {
       learningRateAt(step, 10, { schedule, learningRate: 0.5, warmupSteps: 3 }),
     );
     // The formulas are the same; the last digits may round apart.
-    rates.forEach((rate, step) => expect(rate).toBeCloseTo(WANTED[schedule][step]!, 15));
+    for (const [step, rate] of rates.entries()) expect(rate).toBeCloseTo(WANTED[schedule][step]!, 15);
   });
 
   it("starts at the peak without warmup", () => {
@@ -32,7 +32,7 @@ describe("learningRateAt()", () => {
     const wanted = [
       0.5, 0.45225424859373686, 0.32725424859373686, 0.17274575140626316, 0.047745751406263165, 0,
     ];
-    rates.forEach((rate, step) => expect(rate).toBeCloseTo(wanted[step]!, 15));
+    for (const [step, rate] of rates.entries()) expect(rate).toBeCloseTo(wanted[step]!, 15);
   });
 
   it("is never negative past the end, and warmup longer than the run only rises", () => {

@@ -199,7 +199,7 @@ describe("crossEntropyBatch()", () => {
     for (const size of [32, 7, 1]) {
       const client = new BigramClient();
       for (let i = 0; i < datums.length; i += size) await client.forwardBackward(datums.slice(i, i + size));
-      client.gradient.forEach((value, i) => expect(value).toBeCloseTo(wanted[i]!, 12));
+      for (const [i, value] of client.gradient.entries()) expect(value).toBeCloseTo(wanted[i]!, 12);
     }
   });
 });
@@ -242,7 +242,7 @@ describe("runSft()", () => {
   it("validates by the mean over tokens, not over batches or rows", async () => {
     const run = newRun();
     const client = new BigramClient();
-    client.logits.forEach((_, i) => (client.logits[i] = Math.sin(i)));
+    for (const i of client.logits.keys()) client.logits[i] = Math.sin(i);
     const { datums, supervisedTokens } = crossEntropyBatch(validation, 1);
     const whole = (await client.forward(datums)).metrics["loss:sum"]! / supervisedTokens;
     await runSft(optionsOf(client, run, { config: { ...CONFIG, maxSteps: 1 } }));

@@ -54,7 +54,7 @@ export function readExample(datum: Datum, index: number, loss: Loss, vocabularyS
     ["input", tokens_T],
     ["target", targets_T],
   ] as const) {
-    const at = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+    const at = firstForeignId(ids, vocabularySize);
     if (at >= 0)
       throw refuse(
         `has ${what} token ${ids[at]} at position ${at}, expected an id below the vocabulary size ${vocabularySize}`,
@@ -66,6 +66,11 @@ export function readExample(datum: Datum, index: number, loss: Loss, vocabularyS
     if (at >= 0) throw refuse(`has ${name} ${values[at]} at position ${at}, expected a finite number`);
   }
   return { tokens_T, targets_T, lossInputs };
+}
+
+/** Position of the first number that is no token id of the vocabulary, or -1. */
+export function firstForeignId(ids: readonly number[], vocabularySize: number): number {
+  return ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
 }
 
 /** Consecutive datums, as many as fit `maxTokens`; one that is longer stands alone. */

@@ -15,7 +15,14 @@ import type {
 } from "../protocol/index.js";
 import { type HostTensor, sizeOf, writeFileAside, writeShardedSafetensors } from "../tensor/index.js";
 import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
-import { type Example, type MicroBatch, packBatch, readExample, splitIntoMicroBatches } from "./batch.js";
+import {
+  type Example,
+  firstForeignId,
+  type MicroBatch,
+  packBatch,
+  readExample,
+  splitIntoMicroBatches,
+} from "./batch.js";
 import { allocate, Executable } from "./executable.js";
 import type { EngineOptions } from "./options.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
@@ -119,14 +126,14 @@ export class TrainingEngine {
     lossFn: LossFnName,
     { lossFnConfig = {}, supervisedOnly = false, isCancelled = never }: ForwardOptions = {},
   ): Promise<ForwardBackwardOutput> {
-    const { loss, examples } = this.#read(data, lossFn);
+    const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
     const collected = new Outputs(examples);
     for (const indices of this.#split(examples)) {
       await pause(isCancelled);
       const batch = packBatch(this.#spec.config, loss, examples, indices, {
         everyToken: !supervisedOnly,
       });
-      const executable = await this.#training(loss, lossFnConfig, batch.uniform, false);
+      const executable = await this.#training(loss, lossConfig, batch.uniform, false);
       collected.add(batch, await executable.run({ ...this.#weights.tensors, ...batch.tensors }));
     }
     return collected.result();
@@ -142,7 +149,7 @@ export class TrainingEngine {
     lossFn: LossFnName,
     { lossFnConfig = {}, isCancelled = never }: ForwardOptions = {},
   ): Promise<ForwardBackwardOutput> {
-    const { loss, examples } = this.#read(data, lossFn);
+    const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
     const collected = new Outputs(examples);
     const { arena, trainable } = this.#weights;
     const scratch: Record<string, HostTensor> = {};
@@ -150,7 +157,7 @@ export class TrainingEngine {
       for (const indices of this.#split(examples)) {
         await pause(isCancelled);
         const batch = packBatch(this.#spec.config, loss, examples, indices);
-        const executable = await this.#training(loss, lossFnConfig, batch.uniform, true);
+        const executable = await this.#training(loss, lossConfig, batch.uniform, true);
         const isFirst = this.#pending === 0;
         const into: Record<string, HostTensor> = {};
         for (const { name, shape } of trainable) {
@@ -297,6 +304,13 @@ export class TrainingEngine {
 
   /** Logits [V] after the last of `tokens`: for looking at a model, not for sampling from it. */
   async nextLogits(tokens: readonly number[]): Promise<Float32Array> {
+    const { vocabularySize } = this.#spec.config;
+    if (tokens.length === 0) throw new UserError("Cannot compute logits: 0 tokens, expected at least 1");
+    const at = firstForeignId(tokens, vocabularySize);
+    if (at >= 0)
+      throw new UserError(
+        `Cannot compute logits: token ${tokens[at]} at position ${at}, expected an id below the vocabulary size ${vocabularySize}`,
+      );
     const example: Example = {
       tokens_T: tokens,
       targets_T: tokens,
@@ -319,16 +333,25 @@ export class TrainingEngine {
   #read(
     data: readonly Datum[],
     lossFn: LossFnName,
-  ): { readonly loss: Loss; readonly examples: readonly Example[] } {
-    const loss = LOSSES[lossFn];
-    if (loss === undefined)
+    given: LossFnConfig,
+  ): { readonly loss: Loss; readonly lossConfig: LossFnConfig; readonly examples: readonly Example[] } {
+    if (!Object.hasOwn(LOSSES, lossFn))
       throw new UserError(
         `Cannot train with "${String(lossFn)}": no such loss, expected one of ${Object.keys(LOSSES).join(", ")}`,
       );
+    const loss = LOSSES[lossFn];
     if (data.length === 0)
       throw new UserError(`Cannot train with "${lossFn}": 0 datums, expected at least 1`);
+    for (const [key, value] of Object.entries(given)) {
+      const refuse = (what: string): UserError =>
+        new UserError(`Cannot train with "${lossFn}": config key "${key}" is ${what}`);
+      if (!Object.hasOwn(loss.defaults, key))
+        throw refuse(`unknown, expected ${Object.keys(loss.defaults).join(", ") || "none"}`);
+      if (!Number.isFinite(value)) throw refuse(`${value}, expected a finite number`);
+    }
     return {
       loss,
+      lossConfig: { ...loss.defaults, ...given },
       examples: data.map((datum, index) => readExample(datum, index, loss, this.#spec.config.vocabularySize)),
     };
   }
@@ -337,14 +360,7 @@ export class TrainingEngine {
     return splitIntoMicroBatches(examples, this.#options.microBatchTokens ?? 4096);
   }
 
-  #training(loss: Loss, given: LossFnConfig, uniform: boolean, backward: boolean): Promise<Executable> {
-    const unknown = Object.keys(given).find((key) => !(key in loss.defaults));
-    if (unknown !== undefined) {
-      throw new UserError(
-        `Cannot train with "${loss.name}": config key "${unknown}" is unknown, expected ${Object.keys(loss.defaults).join(", ") || "none"}`,
-      );
-    }
-    const lossConfig = { ...loss.defaults, ...given };
+  #training(loss: Loss, lossConfig: LossFnConfig, uniform: boolean, backward: boolean): Promise<Executable> {
     const layout = this.#layoutOf(uniform);
     const key = `${loss.name} ${JSON.stringify(lossConfig)} ${layout} ${backward}`;
     return this.#executable(key, () =>

@@ -211,6 +211,20 @@ describe.skipIf(missing !== undefined)(
       }
     });
 
+    it("attention to equal scores has the logarithm of their number as lse", () => {
+      const inputs = inputsOf({ lengths: [700], heads: 1, kvHeads: 1, width: 4, window: 0 }, new Random(7));
+      const expected = Float64Array.from({ length: 700 }, (_, t) => Math.log(t + 1));
+      for (const { isa, name } of kernels.isas) {
+        kernels.limit(isa);
+        const { lse } = forwardBackward({ ...inputs, q: new Float32Array(inputs.wide) });
+        const worst = lse.reduce(
+          (most, x, t) => Math.max(most, t === 0 ? Math.abs(x) : Math.abs(x / expected[t]! - 1)),
+          0,
+        );
+        expect(worst, name).toBeLessThan(2.5e-7);
+      }
+    });
+
     it.each([
       ["a start above its token", [0, 2, 2]],
       ["a start inside another sequence", [0, 0, 1]],

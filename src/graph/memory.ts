@@ -2,17 +2,17 @@
 import type { DType } from "../tensor/index.js";
 import { BYTES_PER_ELEMENT } from "../tensor/index.js";
 import { type Bindings, resolveShape } from "./dim.js";
-import { type Graph, nodesOf, type Value } from "./graph.js";
+import { type Graph, type Node, nodesOf, type Value } from "./graph.js";
 
 /** Ops whose output is their input, or that the emitter leaves out. */
-const FREE = new Set(["input", "constant", "reshape", "checkpoint", "stopGradient", "expand"]);
+const FREE = new Set(["input", "constant", "reshape", "checkpoint", "stopGradient", "expand", "widen"]);
 
 /**
- * Peak bytes of intermediate values and outputs, leaves not counted. Nodes run in the graph's own order and a value
- * is freed after its last use, so this is what a runtime needs that frees memory as soon as it can.
+ * Peak bytes of intermediate values and outputs, leaves not counted. Nodes run in onnxruntime's order and a value is
+ * freed after its last use, so this is what a runtime needs that wastes nothing.
  */
 export function peakBytes(graph: Graph, bindings: Bindings): number {
-  const nodes = nodesOf(graph);
+  const nodes = executionOrder(graph);
   const owner = new Map<Value, Value>();
   const ownerOf = (value: Value): Value => owner.get(value) ?? value;
   const lastUse = new Map<Value, number>();
@@ -37,6 +37,30 @@ export function peakBytes(graph: Graph, bindings: Bindings): number {
     for (const value of dying.get(i) ?? []) alive -= bytesOf(value);
   });
   return peak;
+}
+
+/**
+ * The order in which onnxruntime runs the emitted model (core/graph/graph.cc, `ReverseDFSFrom`): depth first from the
+ * nodes without users, the one emitted last first, and of a node's inputs the one emitted last first.
+ */
+function executionOrder(graph: Graph): Node[] {
+  const emitted = new Map(nodesOf(graph).map((node, place) => [node, place]));
+  const used = new Set([...emitted.keys()].flatMap((node) => node.inputs.map((input) => input.node)));
+  const stack = [...emitted.keys()]
+    .filter((node) => !used.has(node))
+    .map((node) => ({ node, isDone: false }));
+  const seen = new Set<Node>();
+  const order: Node[] = [];
+  for (let entry = stack.pop(); entry !== undefined; entry = stack.pop()) {
+    const { node, isDone } = entry;
+    if (isDone) order.push(node);
+    if (isDone || seen.has(node)) continue;
+    seen.add(node);
+    stack.push({ node, isDone: true });
+    const inputs = node.inputs.map((input) => input.node).sort((a, b) => emitted.get(a)! - emitted.get(b)!);
+    for (const input of inputs) if (!seen.has(input)) stack.push({ node: input, isDone: false });
+  }
+  return order;
 }
 
 const elementBytes = (dtype: DType): number => BYTES_PER_ELEMENT[dtype];

@@ -4,7 +4,7 @@ import { LOSSES } from "../losses/index.js";
 import { loraParameters, type Parameter, parametersOf } from "../nn/index.js";
 import { sizeOf } from "../tensor/index.js";
 import type { EngineOptions } from "./options.js";
-import { resolveSpec } from "./spec.js";
+import { plansMemory, resolveSpec } from "./spec.js";
 import { type ModelSpec, trainingGraph } from "./training-graph.js";
 import { openWeightSource } from "./weight-source.js";
 
@@ -13,7 +13,7 @@ export interface MemoryEstimate {
   readonly frozenWeights: number;
   /** Trainable parameters, their gradients and AdamW's two moments. */
   readonly trainable: number;
-  /** Activations and temporaries of one micro-batch. */
+  /** Activations and temporaries of one micro-batch, twice where sessions plan their memory. */
   readonly activations: number;
   /** The process itself: Node and onnxruntime. */
   readonly program: number;
@@ -65,10 +65,11 @@ function estimateSpec(
   const rows = Math.ceil(tokens / longest);
   const bindings = { T: tokens, S: supervised, B: rows, L: longest, P: longest };
   // Gradients are written straight into the optimizer's memory, which `trainable` counts.
-  const activations = Math.max(
+  const onePass = Math.max(
     0,
     peakBytes(optimise(graph, { lowering, ...recompute }), bindings) - 4 * elements(trained),
   );
+  const activations = plansMemory(spec, options) ? 2 * onePass : onePass;
   return {
     frozenWeights,
     trainable,

@@ -45,6 +45,11 @@ export function resolveSpec(options: EngineOptions, { config }: WeightSource): R
   return { spec: { config, lora, quantised }, adapter };
 }
 
+/** Whether sessions may take twice the activations' memory to be a few percent faster: not where memory is the worry. */
+export function plansMemory({ lora }: ModelSpec, { gradientCheckpointing }: EngineOptions): boolean {
+  return lora === null && gradientCheckpointing !== true;
+}
+
 function freshLora({
   rank,
   alpha,

@@ -26,7 +26,7 @@ import {
 import { allocate, Executable } from "./executable.js";
 import type { EngineOptions } from "./options.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
-import { resolveSpec } from "./spec.js";
+import { plansMemory, resolveSpec } from "./spec.js";
 import { openOptimizerState, writeOptimizerState } from "./state-files.js";
 import { compileLogits, compileTraining, gradientName, type ModelSpec } from "./training-graph.js";
 import { openWeightSource, type WeightSource } from "./weight-source.js";
@@ -386,6 +386,7 @@ export class TrainingEngine {
       const { threads, gradientCheckpointing: keepDuplicates = false } = this.#options;
       executable = Executable.create(this.#runtime, compile(), {
         keepDuplicates,
+        planMemory: plansMemory(this.#spec, this.#options),
         ...(threads === undefined ? {} : { threads }),
       });
       this.#executables.set(key, executable);

@@ -1,7 +1,9 @@
 /** What gradient checkpointing saves and what the estimate counts, from the graphs alone. */
 import { describe, expect, it } from "vitest";
 import { type EngineOptions, estimateMemory } from "../../src/engine/index.js";
-import { type ModelSpec, trainingGraph } from "../../src/engine/training-graph.js";
+import { resolveSpec } from "../../src/engine/spec.js";
+import { trainingGraph } from "../../src/engine/training-graph.js";
+import { openWeightSource } from "../../src/engine/weight-source.js";
 import { type Lowering, optimise, peakBytes } from "../../src/graph/index.js";
 import { LOSSES } from "../../src/losses/index.js";
 import { parameterCount, parametersOf, parseModelConfig } from "../../src/nn/index.js";
@@ -16,10 +18,11 @@ const CONFIG = {
   max_position_embeddings: 1024,
 };
 const config = parseModelConfig(CONFIG, "test");
+const model = { config: CONFIG, seed: 0 };
 const TOKENS = 512;
 
 function activationBytes(lowering: Lowering, gradientCheckpointing: boolean): number {
-  const spec: ModelSpec = { config, lora: null, quantised: null, bfloat16: new Set<string>() };
+  const { spec } = resolveSpec({ model }, openWeightSource(model));
   const parameters = parametersOf(config);
   const graph = trainingGraph(spec, {
     lowering,
@@ -47,7 +50,6 @@ describe("gradient checkpointing", () => {
 });
 
 describe("estimateMemory()", () => {
-  const model = { config: CONFIG, seed: 0 };
   const shape = { tokens: TOKENS, supervised: TOKENS, longest: TOKENS / 2 };
   const estimate = (options: Omit<EngineOptions, "model">) => estimateMemory({ model, ...options }, shape);
 

@@ -90,6 +90,9 @@ function applyOptions(ort: OrtApi, settings: Pointer, options: SessionOptions): 
       ? ([["optimization.disable_specified_optimizers", "CommonSubexpressionElimination"]] as const)
       : []),
   ];
+  if (options.planMemory !== true) {
+    ort.check(ort.disableMemPattern(settings), "Cannot switch memory patterns off");
+  }
   ort.check(ort.setIntraOpThreads(settings, threads), "Cannot set threads");
   ort.check(ort.setInterOpThreads(settings, 1), "Cannot set threads");
   ort.check(ort.setGraphOptimizationLevel(settings, ALL_OPTIMIZATIONS), "Cannot set optimisation level");

@@ -40,6 +40,7 @@ export interface OrtFunctions {
     outputs: Address,
   ): Status;
   createSessionOptions(out: BigUint64Array): Status;
+  disableMemPattern(options: Pointer): Status;
   setGraphOptimizationLevel(options: Pointer, level: number): Status;
   setIntraOpThreads(options: Pointer, threads: number): Status;
   setInterOpThreads(options: Pointer, threads: number): Status;
@@ -77,6 +78,7 @@ const TABLE: Readonly<Record<keyof OrtFunctions, readonly [number, string, reado
   createSessionFromArray: [8, STATUS, [P, P, "size_t", P, P]],
   run: [9, STATUS, [P, P, P, P, "size_t", P, "size_t", P]],
   createSessionOptions: [10, STATUS, [P]],
+  disableMemPattern: [17, STATUS, [P]],
   setGraphOptimizationLevel: [23, STATUS, [P, "int"]],
   setIntraOpThreads: [24, STATUS, [P, "int"]],
   setInterOpThreads: [25, STATUS, [P, "int"]],

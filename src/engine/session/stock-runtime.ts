@@ -30,6 +30,7 @@ async function createStockSession(
     intraOpNumThreads: options.threads ?? availableParallelism(),
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
+    enableMemPattern: options.planMemory === true,
     logSeverityLevel: 3,
     extra: { session: { "intra_op.allow_spinning": "0", disable_prepacking: "1" }, ...disabled },
   }).catch((cause: unknown) => {

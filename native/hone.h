@@ -73,6 +73,14 @@ HONE_API void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, f
                              int64_t lda, int trans_a, const float *b, int64_t ldb, int trans_b, float beta,
                              const float *bias, float *c, int64_t ldc);
 
+/*
+ * The same with B in bf16 (the upper halves of float32): half the memory, on AMX half the work, and nothing is lost, since
+ * the numbers of B are taken as they are.
+ */
+HONE_API void hone_gemm_bf16(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                             int trans_a, const uint16_t *b, int64_t ldb, int trans_b, float beta, const float *bias,
+                             float *c, int64_t ldc);
+
 /* ==== native-B's section: attention, norm, swiglu, rotary, logprobs, matmul_q4 =========================== */
 
 /* What a kernel answers. After anything but HONE_OK its outputs hold no meaning. */
@@ -142,6 +150,16 @@ HONE_API hone_status hone_logprobs_with_grad(hone_pool *pool, int64_t rows, int6
                                              const float *hidden, const float *w, const int64_t *targets,
                                              const float *d_logprobs, float *logprobs, float *lse, float *d_hidden,
                                              float *dw);
+/* The same for a frozen head in bf16. */
+HONE_API hone_status hone_logprobs_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
+                                        const uint16_t *w, const int64_t *targets, float *logprobs, float *lse);
+HONE_API hone_status hone_logprobs_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab,
+                                             const float *hidden, const uint16_t *w, const int64_t *targets,
+                                             const float *lse, const float *d_logprobs, float *d_hidden);
+HONE_API hone_status hone_logprobs_with_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab,
+                                                  const float *hidden, const uint16_t *w, const int64_t *targets,
+                                                  const float *d_logprobs, float *logprobs, float *lse,
+                                                  float *d_hidden);
 
 /*
  * Product with a 4-bit matrix W[n,k] = (q - zero) scale, n < n_out, k < k_in (matmul_q4.c). packed: [n_out, k_in / 2], the
@@ -151,6 +169,10 @@ HONE_API hone_status hone_logprobs_with_grad(hone_pool *pool, int64_t rows, int6
 HONE_API hone_status hone_matmul_q4(hone_pool *pool, int64_t m, int64_t n_out, int64_t k_in, int64_t block, int transposed,
                                     const float *x, const uint8_t *packed, const float *scales, const uint8_t *zeros,
                                     float *y);
+
+/* out[i] = table[indices[i]], table [rows, width] in bf16, out [count, width] (gather.c). */
+HONE_API hone_status hone_gather_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t count, const uint16_t *table,
+                                      const int64_t *indices, float *out);
 
 /*
  * One AdamW step in place, as torch.optim.AdamW (adamw.c). g is multiplied by grad_scale first; step counts from 1.

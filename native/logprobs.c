@@ -14,6 +14,7 @@
 typedef struct {
   int64_t rows, width, vocab;
   const float *hidden, *w, *d_logprobs;
+  const uint16_t *w_bf16; /* instead of w */
   const int64_t *targets;
   float *logprobs, *lse, *d_hidden, *dw;
 } logprobs_call;
@@ -39,6 +40,7 @@ typedef struct {
   double (*exp_sum)(float *, int64_t, float, int);
   void (*softmax)(float *, int64_t, float, float);
   void (*combine)(float *, int64_t, float, const float *, float);
+  void (*combine_bf16)(float *, int64_t, float, const uint16_t *, float);
 } logprobs_run;
 
 static void rows_unit(void *arg, int64_t unit) {
@@ -90,8 +92,11 @@ static void finish_frozen_row(void *arg, int64_t row) {
   finish_row(arg, row);
   const int64_t at = run->first_row + row, width = run->call.width;
   const float d = run->call.d_logprobs[at];
-  run->combine(run->call.d_hidden + at * width, width, (float)(-d / run->total[row]),
-               run->call.w + run->call.targets[at] * width, d);
+  float *const d_hidden = run->call.d_hidden + at * width;
+  const float factor = (float)(-d / run->total[row]);
+  const int64_t target = run->call.targets[at] * width;
+  if (run->call.w_bf16 != NULL) run->combine_bf16(d_hidden, width, factor, run->call.w_bf16 + target, d);
+  else run->combine(d_hidden, width, factor, run->call.w + target, d);
 }
 
 static void gradient_row(void *arg, int64_t row) {
@@ -115,15 +120,27 @@ static void whole_row(void *arg, int64_t row) {
 
 static void logits_of_block(hone_pool *pool, const logprobs_run *run) {
   const logprobs_call *call = &run->call;
-  hone_gemm(pool, run->rows, run->tokens, call->width, 1, call->hidden + run->first_row * call->width, call->width, 0,
-            call->w + run->first_token * call->width, call->width, 1, 0, run->tile, run->tokens);
+  const float *hidden = call->hidden + run->first_row * call->width;
+  const int64_t token = run->first_token * call->width;
+  if (call->w_bf16 != NULL)
+    hone_gemm_bf16(pool, run->rows, run->tokens, call->width, 1, hidden, call->width, 0, call->w_bf16 + token, call->width,
+                   1, 0, NULL, run->tile, run->tokens);
+  else
+    hone_gemm(pool, run->rows, run->tokens, call->width, 1, hidden, call->width, 0, call->w + token, call->width, 1, 0,
+              run->tile, run->tokens);
 }
 
 static void add_to_d_hidden(hone_pool *pool, const logprobs_run *run) {
   const logprobs_call *call = &run->call;
-  hone_gemm(pool, run->rows, call->width, run->tokens, 1, run->tile, run->tokens, 0,
-            call->w + run->first_token * call->width, call->width, 0, run->first_token > 0 ? 1 : 0,
-            call->d_hidden + run->first_row * call->width, call->width);
+  float *const d_hidden = call->d_hidden + run->first_row * call->width;
+  const int64_t token = run->first_token * call->width;
+  const float beta = run->first_token > 0 ? 1 : 0;
+  if (call->w_bf16 != NULL)
+    hone_gemm_bf16(pool, run->rows, call->width, run->tokens, 1, run->tile, run->tokens, 0, call->w_bf16 + token,
+                   call->width, 0, beta, NULL, d_hidden, call->width);
+  else
+    hone_gemm(pool, run->rows, call->width, run->tokens, 1, run->tile, run->tokens, 0, call->w + token, call->width, 0,
+              beta, d_hidden, call->width);
 }
 
 static void add_to_dw(hone_pool *pool, const logprobs_run *run) {
@@ -177,6 +194,7 @@ static hone_status run_pass(hone_pool *pool, const logprobs_call *call, logprobs
       .exp_sum = HONE_BEST(row_exp),
       .softmax = HONE_BEST(row_softmax),
       .combine = HONE_BEST(row_combine),
+      .combine_bf16 = HONE_BEST(row_combine_bf16),
   };
   run.tile = hone_take((size_t)(rows * smaller(block, call->vocab)) * sizeof(float));
   run.total = hone_take((size_t)(rows + 1) * 2 * sizeof(double));
@@ -228,4 +246,31 @@ hone_status hone_logprobs_with_grad(hone_pool *pool, int64_t rows, int64_t width
   if (WHOLE_ROWS_NUMBERS / vocab >= smaller(rows, FEWEST_WHOLE_ROWS)) return run_pass(pool, &call, BOTH_WHOLE);
   const hone_status status = run_pass(pool, &call, VALUES);
   return status == HONE_OK ? run_pass(pool, &call, GRADIENT) : status;
+}
+
+/* ---- a frozen head in bf16 ------------------------------------------------------------------------------ */
+
+hone_status hone_logprobs_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
+                               const uint16_t *w, const int64_t *targets, float *logprobs, float *lse) {
+  const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w_bf16 = w,
+                              .targets = targets, .logprobs = logprobs, .lse = lse};
+  return run_pass(pool, &call, VALUES);
+}
+
+hone_status hone_logprobs_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
+                                    const uint16_t *w, const int64_t *targets, const float *lse, const float *d_logprobs,
+                                    float *d_hidden) {
+  const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w_bf16 = w,
+                              .targets = targets, .lse = (float *)(uintptr_t)lse, .d_logprobs = d_logprobs,
+                              .d_hidden = d_hidden};
+  return run_pass(pool, &call, GRADIENT);
+}
+
+hone_status hone_logprobs_with_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
+                                         const uint16_t *w, const int64_t *targets, const float *d_logprobs,
+                                         float *logprobs, float *lse, float *d_hidden) {
+  const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w_bf16 = w,
+                              .targets = targets, .logprobs = logprobs, .lse = lse, .d_logprobs = d_logprobs,
+                              .d_hidden = d_hidden};
+  return run_pass(pool, &call, BOTH_FROZEN);
 }

@@ -60,3 +60,13 @@ static void HONE_NAME(row_combine)(float *x, int64_t count, float a, const float
     vf_store_first(x + i, sum, left);
   }
 }
+
+static void HONE_NAME(row_combine_bf16)(float *x, int64_t count, float a, const uint16_t *y, float b) {
+  int64_t i = 0;
+  for (; i + LANES <= count; i += LANES)
+    vf_store(x + i, vf_fma(vf_load_bf16(y + i), vf_set(b), vf_load(x + i) * vf_set(a)));
+  if (i < count) {
+    const vf sum = vf_fma(vf_load_first_bf16(y + i, count - i), vf_set(b), vf_load_first(x + i, count - i) * vf_set(a));
+    vf_store_first(x + i, sum, count - i);
+  }
+}

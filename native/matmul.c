@@ -20,7 +20,9 @@
 
 /* One of the two operands. */
 typedef struct {
-  const float *data;
+  const void *data;
+  int64_t item; /* bytes of a number as stored, and packed */
+  int64_t packed_item;
   int64_t ld;
   int k_contiguous;
   int64_t vectors; /* rows of A, columns of B */
@@ -57,7 +59,8 @@ static int64_t to_lines(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
 static void pack(const operand *x, int64_t first_panel, int64_t panels, int64_t k, int64_t length, char *out,
                  int64_t panel_bytes) {
   const int64_t first = first_panel * x->width;
-  const hone_vectors vectors = {x->data + first * x->step + k * x->k_step, x->ld, x->k_contiguous,
+  const char *data = (const char *)x->data + (first * x->step + k * x->k_step) * x->item;
+  const hone_vectors vectors = {data, x->ld, x->k_contiguous,
                                 smaller(panels * x->width, x->vectors - first), length, x->scale};
   x->pack(out, panel_bytes, &vectors);
 }
@@ -104,7 +107,7 @@ static void multiply_tile(const product *w, int64_t k, int64_t length, const cha
 static void multiply_block(const product *w, int64_t block, char *own) {
   const hone_tile *tile = w->tile;
   const int64_t first = block * w->panels_per_block, panels = smaller(w->panels_per_block, w->cut_panels - first);
-  const int64_t shared_bytes = w->shared.width * tile->bytes, cut_bytes = w->cut.width * tile->bytes;
+  const int64_t shared_bytes = w->shared.width * w->shared.packed_item, cut_bytes = w->cut.width * w->cut.packed_item;
   for (int64_t k = 0; k < w->padded_k; k += tile->kc) {
     const int64_t length = smaller(tile->kc, w->padded_k - k);
     pack(&w->cut, first, panels, k, smaller(tile->kc, w->k - k), own, length * cut_bytes);
@@ -150,20 +153,23 @@ static void body(void *arg, int64_t index) {
   if (entered) w->tile->leave();
 }
 
-static const hone_tile *best_tile(int64_t m, int64_t n, int64_t k) {
+static const hone_tile *best_tile(int64_t m, int64_t n, int64_t k, int b_is_bf16, int trans_b) {
 #if defined(__x86_64__)
   /* Measured: where a 32 x 32 x 32 unit would be mostly padding, float32 is faster. */
   const int thin = k < 48 || m <= 16 || n <= 16;
   switch (hone_cpu_isa()) {
-    case HONE_ISA_AMX: return thin ? &hone_tile_avx512 : &hone_tile_amx;
-    case HONE_ISA_AVX512: return &hone_tile_avx512;
-    case HONE_ISA_AVX2: return &hone_tile_avx2;
+    case HONE_ISA_AMX:
+      if (thin) return b_is_bf16 ? &hone_tile_avx512_bf16 : &hone_tile_avx512;
+      if (!b_is_bf16) return &hone_tile_amx;
+      return trans_b ? &hone_tile_amx_bf16_rows : &hone_tile_amx_bf16_columns;
+    case HONE_ISA_AVX512: return b_is_bf16 ? &hone_tile_avx512_bf16 : &hone_tile_avx512;
+    case HONE_ISA_AVX2: return b_is_bf16 ? &hone_tile_avx2_bf16 : &hone_tile_avx2;
     default: break;
   }
 #else
-  (void)m, (void)n, (void)k;
+  (void)m, (void)n, (void)k, (void)trans_b;
 #endif
-  return &hone_tile_scalar;
+  return b_is_bf16 ? &hone_tile_scalar_bf16 : &hone_tile_scalar;
 }
 
 /* How many panels of the larger operand make a block. Does not change any number of C. */
@@ -185,13 +191,13 @@ static int multiply(hone_pool *pool, product whole, int64_t most) {
   const hone_tile *tile = whole.tile;
   const int64_t all = ceil_div(whole.shared.vectors, whole.shared.width);
   product w = whole;
-  w.panel_bytes = w.padded_k * w.shared.width * tile->bytes;
+  w.panel_bytes = w.padded_k * w.shared.width * w.shared.packed_item;
   w.cut_panels = ceil_div(w.cut.vectors, w.cut.width);
   const int64_t work = smaller(all, most) * w.shared.width * w.cut.vectors * w.k;
   const int64_t threads = work < WORTH_WAKING ? 1 : larger(pool->threads, 1);
   w.panels_per_block = block_panels(w.cut_panels, w.cut.width, threads);
   w.blocks = ceil_div(w.cut_panels, w.panels_per_block);
-  w.own_bytes = to_lines(w.panels_per_block * w.cut.width * smaller(tile->kc, w.padded_k) * tile->bytes);
+  w.own_bytes = to_lines(w.panels_per_block * w.cut.width * smaller(tile->kc, w.padded_k) * w.cut.packed_item);
   const int64_t bodies = smaller(threads, w.blocks);
   const int64_t packed_bytes = to_lines(smaller(all, most) * w.panel_bytes);
   char *memory = hone_take((size_t)(packed_bytes + bodies * w.own_bytes));
@@ -200,7 +206,7 @@ static int multiply(hone_pool *pool, product whole, int64_t most) {
   w.own = memory + packed_bytes;
   for (int64_t first = 0; first < all; first += most) {
     const int64_t skipped = first * w.shared.width;
-    w.shared.data = whole.shared.data + skipped * w.shared.step;
+    w.shared.data = (const char *)whole.shared.data + skipped * w.shared.step * w.shared.item;
     w.shared.vectors = smaller(whole.shared.vectors - skipped, most * w.shared.width);
     w.c = whole.c + (w.cut_is_a ? skipped : skipped * w.ldc);
     if (whole.bias != NULL && w.cut_is_a) w.bias = whole.bias + skipped;
@@ -215,19 +221,21 @@ static int multiply(hone_pool *pool, product whole, int64_t most) {
   return 1;
 }
 
-void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                    int trans_a, const float *b, int64_t ldb, int trans_b, float beta, const float *bias, float *c,
-                    int64_t ldc) {
+static void gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                 int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta, const float *bias,
+                 float *c, int64_t ldc) {
   if (m <= 0 || n <= 0) return;
   if (k <= 0 || alpha == 0.0f) {
     only_beta(m, n, beta, bias, c, ldc);
     return;
   }
-  if (hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, ldb, trans_b, beta, bias, c, ldc)) return;
+  if (hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, b_is_bf16, ldb, trans_b, beta, bias, c, ldc)) return;
 
-  const hone_tile *tile = best_tile(m, n, k);
-  const operand rows = {a, lda, !trans_a, m, trans_a ? 1 : lda, trans_a ? lda : 1, tile->mr, alpha, tile->pack_a};
-  const operand columns = {b, ldb, trans_b != 0, n, trans_b ? ldb : 1, trans_b ? 1 : ldb, tile->nr, 1.0f, tile->pack_b};
+  const hone_tile *tile = best_tile(m, n, k, b_is_bf16, trans_b);
+  const operand rows = {a, sizeof(float), tile->a_bytes, lda, !trans_a, m, trans_a ? 1 : lda, trans_a ? lda : 1,
+                        tile->mr, alpha, tile->pack_a};
+  const operand columns = {b, b_is_bf16 ? sizeof(uint16_t) : sizeof(float), tile->b_bytes, ldb, trans_b != 0, n,
+                           trans_b ? ldb : 1, trans_b ? 1 : ldb, tile->nr, 1.0f, tile->pack_b};
   const int cut_is_a = m > n;
   const product w = {.tile = tile,
                      .k = k,
@@ -239,14 +247,26 @@ void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alph
                      .bias = bias,
                      .c = c,
                      .ldc = ldc};
-  int64_t most = larger(1, SHARED_LIMIT / (w.padded_k * w.shared.width * tile->bytes));
+  int64_t most = larger(1, SHARED_LIMIT / (w.padded_k * w.shared.width * w.shared.packed_item));
   while (!multiply(pool, w, most)) {
     if (most == 1) __builtin_trap(); /* no memory for two panels: nothing in this process can go on */
     most = ceil_div(most, 8);
   }
 }
 
+void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                    int trans_a, const float *b, int64_t ldb, int trans_b, float beta, const float *bias, float *c,
+                    int64_t ldc) {
+  gemm(pool, m, n, k, alpha, a, lda, trans_a, b, 0, ldb, trans_b, beta, bias, c, ldc);
+}
+
+void hone_gemm_bf16(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                    int trans_a, const uint16_t *b, int64_t ldb, int trans_b, float beta, const float *bias, float *c,
+                    int64_t ldc) {
+  gemm(pool, m, n, k, alpha, a, lda, trans_a, b, 1, ldb, trans_b, beta, bias, c, ldc);
+}
+
 void hone_gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                int trans_a, const float *b, int64_t ldb, int trans_b, float beta, float *c, int64_t ldc) {
-  hone_gemm_bias(pool, m, n, k, alpha, a, lda, trans_a, b, ldb, trans_b, beta, NULL, c, ldc);
+  gemm(pool, m, n, k, alpha, a, lda, trans_a, b, 0, ldb, trans_b, beta, NULL, c, ldc);
 }

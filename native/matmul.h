@@ -11,7 +11,7 @@
 
 /* Some vectors (rows of A, columns of B) of op(X), and where they lie. */
 typedef struct {
-  const float *data; /* of the first vector, at the first k */
+  const void *data;  /* of the first vector, at the first k: float32, or bf16 where the tile says so */
   int64_t ld;        /* row length as stored */
   int k_contiguous;  /* A as is, B transposed: numbers of one vector lie side by side */
   int64_t vectors;
@@ -24,8 +24,8 @@ typedef struct {
 
 typedef struct {
   int64_t mr, nr, kstep;
-  int64_t kc;    /* how much of k is packed and multiplied at once: so that packed blocks stay in the second cache */
-  int64_t bytes; /* of one packed number */
+  int64_t kc; /* how much of k is packed and multiplied at once: so that packed blocks stay in the second cache */
+  int64_t a_bytes, b_bytes; /* of one packed number */
   /* Packs as many panels as the vectors need; a panel begins `panel_bytes` after the one before. */
   void (*pack_a)(char *out, int64_t panel_bytes, const hone_vectors *vectors);
   void (*pack_b)(char *out, int64_t panel_bytes, const hone_vectors *vectors);
@@ -40,13 +40,26 @@ typedef struct {
 } hone_tile;
 
 extern const hone_tile hone_tile_scalar;
+/* The same where B is bf16. */
+extern const hone_tile hone_tile_scalar_bf16;
 #if defined(__x86_64__)
 extern const hone_tile hone_tile_avx2, hone_tile_avx512, hone_tile_amx;
+extern const hone_tile hone_tile_avx2_bf16, hone_tile_avx512_bf16;
+/* On AMX there is one for B's columns side by side and one for B transposed. */
+extern const hone_tile hone_tile_amx_bf16_columns, hone_tile_amx_bf16_rows;
 #endif
+
+static inline float hone_float_of_bf16(uint16_t bits) {
+  const union {
+    uint32_t bits;
+    float number;
+  } wide = {(uint32_t)bits << 16};
+  return wide.number;
+}
 
 /* Products with few rows or columns (decoding, thin adapters). Answers 0 when it does not know the case. */
 int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                       int trans_a, const float *b, int64_t ldb, int trans_b, float beta, const float *bias, float *c,
-                       int64_t ldc);
+                       int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta,
+                       const float *bias, float *c, int64_t ldc);
 
 #endif

@@ -15,7 +15,7 @@
 typedef struct few_rows {
   int64_t few, many, k;
   const float *small; /* [few, k], alpha in it */
-  const float *large;
+  const void *large; /* float32, or bf16 where `part` says so */
   int64_t large_ld;
   float beta;
   const float *bias; /* one number for each of `few` or of `many` */
@@ -43,24 +43,30 @@ static void unit(void *arg, int64_t index) {
 }
 
 /* The smaller operand as [few, k], multiplied by alpha. */
-static void copy_small(float *out, const float *x, int64_t few, int64_t k, int64_t step, int64_t k_step, float alpha) {
+static void copy_small(float *out, const void *x, int is_bf16, int64_t few, int64_t k, int64_t step, int64_t k_step,
+                       float alpha) {
+  const float *numbers = x;
+  const uint16_t *halves = x;
   for (int64_t i = 0; i < few; i++)
-    for (int64_t l = 0; l < k; l++) out[i * k + l] = alpha * x[i * step + l * k_step];
+    for (int64_t l = 0; l < k; l++) {
+      const int64_t at = i * step + l * k_step;
+      out[i * k + l] = alpha * (is_bf16 ? hone_float_of_bf16(halves[at]) : numbers[at]);
+    }
 }
 
 int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                       int trans_a, const float *b, int64_t ldb, int trans_b, float beta, const float *bias, float *c,
-                       int64_t ldc) {
+                       int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta,
+                       const float *bias, float *c, int64_t ldc) {
   if (k < LEAST_K) return 0;
   const int dots_of_rows = m <= MOST_DOTS && trans_b, strips = m <= MOST_STRIPS && !trans_b;
   const int dots_of_columns = !dots_of_rows && !strips && n <= MOST_DOTS && !trans_a;
   if (!dots_of_rows && !strips && !dots_of_columns) return 0;
 
-  const int rows = !dots_of_columns;
+  const int rows = !dots_of_columns, large_is_bf16 = rows && b_is_bf16;
   few_rows w = {.few = rows ? m : n,
                 .many = rows ? n : m,
                 .k = k,
-                .large = rows ? b : a,
+                .large = rows ? b : (const void *)a,
                 .large_ld = rows ? ldb : lda,
                 .beta = beta,
                 .bias = bias,
@@ -69,11 +75,12 @@ int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float a
                 .c = c,
                 .few_step = rows ? ldc : 1,
                 .many_step = rows ? 1 : ldc,
-                .part = strips ? HONE_BEST(few_strips) : HONE_BEST(few_dots)};
+                .part = strips ? (large_is_bf16 ? HONE_BEST(few_strips_bf16) : HONE_BEST(few_strips))
+                               : (large_is_bf16 ? HONE_BEST(few_dots_bf16) : HONE_BEST(few_dots))};
   float *small = hone_take((size_t)(w.few * k) * sizeof(float));
   if (small == NULL) return 0;
-  if (rows) copy_small(small, a, m, k, trans_a ? 1 : lda, trans_a ? lda : 1, alpha);
-  else copy_small(small, b, n, k, trans_b ? ldb : 1, trans_b ? 1 : ldb, alpha);
+  if (rows) copy_small(small, a, 0, m, k, trans_a ? 1 : lda, trans_a ? lda : 1, alpha);
+  else copy_small(small, b, b_is_bf16, n, k, trans_b ? ldb : 1, trans_b ? 1 : ldb, alpha);
   w.small = small;
 
   const int64_t work = m * n * k, threads = pool->threads < 1 ? 1 : pool->threads;

@@ -1,16 +1,25 @@
 /* Products with few vectors on one side, for one instruction set; matmul_few_rows.c says what they are for. */
 
+HONE_INLINE vf HONE_NAME(large_at)(const few_rows *w, int64_t at, const int is_bf16) {
+  return is_bf16 ? vf_load_bf16((const uint16_t *)w->large + at) : vf_load((const float *)w->large + at);
+}
+HONE_INLINE vf HONE_NAME(large_first)(const few_rows *w, int64_t at, int64_t count, const int is_bf16) {
+  return is_bf16 ? vf_load_first_bf16((const uint16_t *)w->large + at, count)
+                 : vf_load_first((const float *)w->large + at, count);
+}
+
 /*
  * k side by side: dot products, four of the small operand by four of the large, over k in [from, to). `sums` are the
  * lanes of the sums so far.
  */
 HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, int64_t from, int64_t to, vf sums[4][4],
-                                 const int64_t few, const int64_t many) {
-  const float *small[4], *large[4];
+                                 const int64_t few, const int64_t many, const int is_bf16) {
+  const float *small[4];
+  int64_t large[4];
   vf s[4][4];
   for (int64_t p = 0; p < 4; p++) {
     small[p] = w->small + (i + (p < few ? p : 0)) * w->k;
-    large[p] = w->large + (j + (p < many ? p : 0)) * w->large_ld;
+    large[p] = (j + (p < many ? p : 0)) * w->large_ld;
   }
 #pragma GCC unroll 4
   for (int64_t p = 0; p < 4; p++)
@@ -21,7 +30,7 @@ HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, int64_
     vf y[4];
 #pragma GCC unroll 4
     for (int64_t q = 0; q < 4; q++)
-      if (q < many) y[q] = vf_load(large[q] + l);
+      if (q < many) y[q] = HONE_NAME(large_at)(w, large[q] + l, is_bf16);
 #pragma GCC unroll 4
     for (int64_t p = 0; p < 4; p++) {
       if (p >= few) continue;
@@ -38,13 +47,14 @@ HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, int64_
   if (l < to)
     for (int64_t p = 0; p < few; p++)
       for (int64_t q = 0; q < many; q++)
-        sums[p][q] = vf_fma(vf_load_first(small[p] + l, to - l), vf_load_first(large[q] + l, to - l), sums[p][q]);
+        sums[p][q] = vf_fma(vf_load_first(small[p] + l, to - l),
+                            HONE_NAME(large_first)(w, large[q] + l, to - l, is_bf16), sums[p][q]);
 }
 
 /* So that this much of four large and all small vectors stays in the first cache. */
 #define DOTS_K 512
 
-static void HONE_NAME(few_dots)(const few_rows *w, int64_t from, int64_t to) {
+HONE_INLINE void HONE_NAME(few_dots_of)(const few_rows *w, int64_t from, int64_t to, const int is_bf16) {
   for (int64_t j = from; j < to; j += 4) {
     const int64_t many = to - j < 4 ? to - j : 4;
     vf sums[MOST_DOTS / 4][4][4];
@@ -55,9 +65,9 @@ static void HONE_NAME(few_dots)(const few_rows *w, int64_t from, int64_t to) {
       const int64_t end = w->k - l < DOTS_K ? w->k : l + DOTS_K;
       for (int64_t i = 0; i < w->few; i += 4) {
         const int64_t few = w->few - i < 4 ? w->few - i : 4;
-        if (few == 4 && many == 4) HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], 4, 4);
-        else if (few == 1 && many == 4) HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], 1, 4);
-        else HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], few, many);
+        if (few == 4 && many == 4) HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], 4, 4, is_bf16);
+        else if (few == 1 && many == 4) HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], 1, 4, is_bf16);
+        else HONE_NAME(dots)(w, i, j, l, end, sums[i / 4], few, many, is_bf16);
       }
     }
     for (int64_t i = 0; i < w->few; i++) {
@@ -68,17 +78,25 @@ static void HONE_NAME(few_dots)(const few_rows *w, int64_t from, int64_t to) {
   }
 }
 
+static void HONE_NAME(few_dots)(const few_rows *w, int64_t from, int64_t to) {
+  HONE_NAME(few_dots_of)(w, from, to, 0);
+}
+static void HONE_NAME(few_dots_bf16)(const few_rows *w, int64_t from, int64_t to) {
+  HONE_NAME(few_dots_of)(w, from, to, 1);
+}
+
 /* The large operand's vectors side by side: four of the small operand by a strip of 4 LANES of the large. */
-HONE_INLINE void HONE_NAME(strip)(const few_rows *w, int64_t i, int64_t j, const int64_t few, const int64_t wide) {
+HONE_INLINE void HONE_NAME(strip)(const few_rows *w, int64_t i, int64_t j, const int64_t few, const int64_t wide,
+                                  const int is_bf16) {
   vf sums[4][4];
   for (int64_t p = 0; p < 4; p++)
     for (int64_t q = 0; q < 4; q++) sums[p][q] = vf_set(0.0f);
   for (int64_t l = 0; l < w->k; l++) {
-    const float *row = w->large + l * w->large_ld + j;
+    const int64_t row = l * w->large_ld + j;
     vf y[4];
 #pragma GCC unroll 4
     for (int64_t q = 0; q < 4; q++)
-      if (q < wide) y[q] = vf_load(row + q * LANES);
+      if (q < wide) y[q] = HONE_NAME(large_at)(w, row + q * LANES, is_bf16);
 #pragma GCC unroll 4
     for (int64_t p = 0; p < 4; p++) {
       if (p >= few) continue;
@@ -96,20 +114,31 @@ HONE_INLINE void HONE_NAME(strip)(const few_rows *w, int64_t i, int64_t j, const
     }
 }
 
-static void HONE_NAME(few_strips)(const few_rows *w, int64_t from, int64_t to) {
+HONE_INLINE void HONE_NAME(few_strips_of)(const few_rows *w, int64_t from, int64_t to, const int is_bf16) {
   int64_t j = from;
   for (; j + 4 * LANES <= to; j += 4 * LANES) {
     int64_t i = 0;
-    for (; i + 4 <= w->few; i += 4) HONE_NAME(strip)(w, i, j, 4, 4);
-    for (; i < w->few; i++) HONE_NAME(strip)(w, i, j, 1, 4);
+    for (; i + 4 <= w->few; i += 4) HONE_NAME(strip)(w, i, j, 4, 4, is_bf16);
+    for (; i < w->few; i++) HONE_NAME(strip)(w, i, j, 1, 4, is_bf16);
   }
   for (; j + LANES <= to; j += LANES)
-    for (int64_t i = 0; i < w->few; i++) HONE_NAME(strip)(w, i, j, 1, 1);
+    for (int64_t i = 0; i < w->few; i++) HONE_NAME(strip)(w, i, j, 1, 1, is_bf16);
   /* The last columns, which no whole vector fits. */
   for (; j < to; j++)
     for (int64_t i = 0; i < w->few; i++) {
       float sum = 0.0f;
-      for (int64_t l = 0; l < w->k; l++) sum += w->small[i * w->k + l] * w->large[l * w->large_ld + j];
+      for (int64_t l = 0; l < w->k; l++) {
+        const int64_t at = l * w->large_ld + j;
+        const float y = is_bf16 ? hone_float_of_bf16(((const uint16_t *)w->large)[at]) : ((const float *)w->large)[at];
+        sum += w->small[i * w->k + l] * y;
+      }
       put(w, i, j, sum);
     }
+}
+
+static void HONE_NAME(few_strips)(const few_rows *w, int64_t from, int64_t to) {
+  HONE_NAME(few_strips_of)(w, from, to, 0);
+}
+static void HONE_NAME(few_strips_bf16)(const few_rows *w, int64_t from, int64_t to) {
+  HONE_NAME(few_strips_of)(w, from, to, 1);
 }

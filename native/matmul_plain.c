@@ -7,15 +7,20 @@
 
 /* A panel of `width` vectors holds, for each k, its `width` numbers. */
 static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_bytes, const hone_vectors *p,
-                                                       const int64_t width) {
+                                                       const int64_t width, const int is_bf16) {
+  const float *numbers = p->data;
+  const uint16_t *halves = p->data;
   for (int64_t vector = 0; vector < p->vectors; vector += width, out += panel_bytes) {
     const int64_t there = p->vectors - vector < width ? p->vectors - vector : width;
     float *to = (float *)out;
     for (int64_t k = 0; k < p->k; k++, to += width) {
-      if (p->k_contiguous)
-        for (int64_t i = 0; i < there; i++) to[i] = p->data[(vector + i) * p->ld + k] * p->scale;
+      const int64_t at = p->k_contiguous ? vector * p->ld + k : k * p->ld + vector, step = p->k_contiguous ? p->ld : 1;
+      if (is_bf16)
+        for (int64_t i = 0; i < there; i++) to[i] = hone_float_of_bf16(halves[at + i * step]);
+      else if (p->k_contiguous)
+        for (int64_t i = 0; i < there; i++) to[i] = numbers[at + i * step] * p->scale;
       else
-        for (int64_t i = 0; i < there; i++) to[i] = p->data[k * p->ld + vector + i] * p->scale;
+        for (int64_t i = 0; i < there; i++) to[i] = numbers[at + i] * p->scale;
       for (int64_t i = there; i < width; i++) to[i] = 0.0f;
     }
   }
@@ -24,8 +29,9 @@ static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_
 static void nothing(void) {}
 
 #if defined(__x86_64__)
-HONE_TARGET_AVX2 static void pack_a_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 6); }
-HONE_TARGET_AVX2 static void pack_b_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 16); }
+HONE_TARGET_AVX2 static void pack_a_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 6, 0); }
+HONE_TARGET_AVX2 static void pack_b_avx2(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 16, 0); }
+HONE_TARGET_AVX2 static void pack_b_avx2_bf16(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 16, 1); }
 
 HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const char *packed_a, const char *packed_b, float *c, int64_t ldc,
                                        int accumulate, int64_t rows, int64_t columns, const char *ahead) {
@@ -55,11 +61,13 @@ HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const char *packed_a, const ch
   }
 }
 
-const hone_tile hone_tile_avx2 = {6, 16, 1, 256, 4, pack_a_avx2, pack_b_avx2, tile_avx2, nothing, nothing};
+const hone_tile hone_tile_avx2 = {6, 16, 1, 256, 4, 4, pack_a_avx2, pack_b_avx2, tile_avx2, nothing, nothing};
+const hone_tile hone_tile_avx2_bf16 = {6, 16, 1, 256, 4, 4, pack_a_avx2, pack_b_avx2_bf16, tile_avx2, nothing, nothing};
 #endif
 
-static void pack_a_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 4); }
-static void pack_b_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 8); }
+static void pack_a_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 4, 0); }
+static void pack_b_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 8, 0); }
+static void pack_b_scalar_bf16(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 8, 1); }
 
 static void tile_scalar(int64_t k, const char *packed_a, const char *packed_b, float *c, int64_t ldc, int accumulate,
                         int64_t rows, int64_t columns, const char *ahead) {
@@ -73,4 +81,5 @@ static void tile_scalar(int64_t k, const char *packed_a, const char *packed_b, f
     for (int j = 0; j < 8; j++) c[i * ldc + j] = accumulate ? c[i * ldc + j] + sums[i][j] : sums[i][j];
 }
 
-const hone_tile hone_tile_scalar = {4, 8, 1, 256, 4, pack_a_scalar, pack_b_scalar, tile_scalar, nothing, nothing};
+const hone_tile hone_tile_scalar = {4, 8, 1, 256, 4, 4, pack_a_scalar, pack_b_scalar, tile_scalar, nothing, nothing};
+const hone_tile hone_tile_scalar_bf16 = {4, 8, 1, 256, 4, 4, pack_a_scalar, pack_b_scalar_bf16, tile_scalar, nothing, nothing};

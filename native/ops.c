@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { FLOAT = 1, UINT8 = 2, INT32 = 6, INT64 = 7 };
+enum { FLOAT = 1, UINT8 = 2, UINT16 = 4, INT32 = 6, INT64 = 7 };
 
 static const hone_dim UNKNOWN = {-1, NULL};
 
@@ -263,6 +263,62 @@ static hone_status q4(hone_pool *pool, const hone_call *call) {
                         call->inputs[1], call->inputs[2], call->inputs[3], call->outputs[0]);
 }
 
+/* ---- weights in bf16: MatMulBf16, the head, GatherRowsBf16 ---------------------------------------------- */
+
+enum { W_TRANS };
+
+static const char *matmul_bf16_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int trans = attributes[W_TRANS] != 0;
+  if (in[0].rank != 2 || in[1].rank != 2) return "x and w must be matrices";
+  if (differ(in[0].dims[1], in[1].dims[!trans])) return "x has not as many columns as w needs";
+  const hone_dim m = in[0].dims[0], n = in[1].dims[trans];
+  matrix(&out[0], m, n);
+  if (in[2].rank < 0) return NULL;
+  if (in[2].rank == 1) return differ(in[2].dims[0], n) ? "the bias c is not as long as a row of the result" : NULL;
+  return same_matrix(&in[2], &out[0]) ? NULL : "c is neither of the result's shape nor a row of it";
+}
+
+static hone_status matmul_bf16(hone_pool *pool, const hone_call *call) {
+  const int trans = call->attributes[W_TRANS] != 0;
+  const int64_t m = size_of(call, 0, 0), k = size_of(call, 0, 1), n = size_of(call, 1, trans);
+  const float *c = call->inputs[2];
+  float *y = call->outputs[0];
+  const float *bias = c != NULL && call->in[2].rank == 1 ? c : NULL;
+  const int adds = c != NULL && bias == NULL;
+  if (adds && c != y) memcpy(y, c, (size_t)(m * n) * sizeof(float));
+  hone_gemm_bf16(pool, m, n, k, 1, call->inputs[0], k, 0, call->inputs[1], trans ? n : k, !trans, adds ? 1.0f : 0.0f,
+                 bias, y, n);
+  return HONE_OK;
+}
+
+static hone_status logprobs_bf16(hone_pool *pool, const hone_call *call) {
+  return hone_logprobs_bf16(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
+                            call->inputs[1], call->inputs[2], call->outputs[0], call->outputs[1]);
+}
+
+static hone_status logprobs_grad_bf16(hone_pool *pool, const hone_call *call) {
+  return hone_logprobs_grad_bf16(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
+                                 call->inputs[1], call->inputs[2], call->inputs[3], call->inputs[4], call->outputs[0]);
+}
+
+static hone_status logprobs_with_grad_bf16(hone_pool *pool, const hone_call *call) {
+  return hone_logprobs_with_grad_bf16(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0),
+                                      call->inputs[0], call->inputs[1], call->inputs[2], call->inputs[3],
+                                      call->outputs[0], call->outputs[1], call->outputs[2]);
+}
+
+static const char *gather_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  if (in[0].rank != 2 || in[1].rank != 1) return "table must be a matrix and indices a row";
+  matrix(&out[0], in[1].dims[0], in[0].dims[1]);
+  return NULL;
+}
+
+static hone_status gather(hone_pool *pool, const hone_call *call) {
+  return hone_gather_bf16(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
+                          call->inputs[1], call->outputs[0]);
+}
+
 #define HEAD_ATTRIBUTES {{"heads", 0, 0}, {"kvHeads", 0, 0}, {"scale", 1, 1}, {"window", 0, 0}}
 
 /* name, inputs, of them required, outputs, of them required, types of inputs, of outputs, attributes, functions, masks */
@@ -285,5 +341,12 @@ const hone_op hone_ops[] = {
     {"LogprobsWithGrad", 4, 4, 4, 1, {FLOAT, FLOAT, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT, FLOAT}, {{0}},
      logprobs_with_grad_shape, logprobs_with_grad, 8, -1},
     {"MatMulQ4", 4, 3, 1, 1, {FLOAT, UINT8, FLOAT, UINT8}, {FLOAT}, {{"block", 0, 0}, {"trans", 0, 0}}, q4_shape, q4, 0, -1},
+    {"MatMulBf16", 3, 2, 1, 1, {FLOAT, UINT16, FLOAT}, {FLOAT}, {{"trans", 0, 0}}, matmul_bf16_shape, matmul_bf16, 0, 2},
+    {"LogprobsBf16", 3, 3, 2, 1, {FLOAT, UINT16, INT64}, {FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs_bf16, 0, -1},
+    {"LogprobsGradBf16", 5, 5, 1, 1, {FLOAT, UINT16, INT64, FLOAT, FLOAT}, {FLOAT}, {{0}}, logprobs_grad_shape,
+     logprobs_grad_bf16, 0, -1},
+    {"LogprobsWithGradBf16", 4, 4, 3, 1, {FLOAT, UINT16, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT}, {{0}},
+     logprobs_with_grad_shape, logprobs_with_grad_bf16, 0, -1},
+    {"GatherRowsBf16", 2, 2, 1, 1, {UINT16, INT64}, {FLOAT}, {{0}}, gather_shape, gather, 0, -1},
     {0},
 };

@@ -267,7 +267,7 @@ static int zero_at(const ort_op *op, size_t index) { return (void)op, (void)inde
 static int one(const ort_op *op) { return (void)op, 1; }
 static int any_version(const ort_op *op) { return (void)op, 0x7fffffff; }
 
-/* The API does not say for which operator; only MatMul has one: its c may become y. */
+/* The API does not say for which operator; only the matrix multiplies have one: their c may become y. */
 static size_t matmul_overwrites(int **in, int **out) {
   *in = malloc(sizeof(int));
   *out = malloc(sizeof(int));

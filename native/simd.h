@@ -28,6 +28,8 @@
 #define vf_sum HONE_NAME(vf_sum)
 #define vf_largest HONE_NAME(vf_largest)
 #define vf_transpose4 HONE_NAME(vf_transpose4)
+#define vf_load_bf16 HONE_NAME(vf_load_bf16)
+#define vf_load_first_bf16 HONE_NAME(vf_load_first_bf16)
 /* Below this exp() is taken as 0 (it would be subnormal); above the other it stays finite. */
 #define HONE_EXP_LEAST -87.33654f
 #define HONE_EXP_MOST 88.37626f
@@ -95,6 +97,22 @@ HONE_INLINE void vf_store_first(float *p, vf x, int64_t count) {
   memcpy(p, whole, (size_t)count * sizeof(float));
 }
 #endif
+
+/* A bf16 is the upper half of a float. */
+HONE_INLINE vf vf_load_bf16(const uint16_t *p) {
+#if HONE_LANES == 16
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+#elif HONE_LANES == 8
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+#else
+  return (vf)((vi){p[0], p[1], p[2], p[3]} << 16);
+#endif
+}
+HONE_INLINE vf vf_load_first_bf16(const uint16_t *p, int64_t count) {
+  uint16_t whole[LANES] = {0};
+  memcpy(whole, p, (size_t)count * sizeof(uint16_t));
+  return vf_load_bf16(whole);
+}
 
 /* Lane i keeps its number when from <= i < to; the others become minus infinity. */
 HONE_INLINE vf vf_keep_between(vf x, int64_t from, int64_t to) {

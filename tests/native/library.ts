@@ -10,7 +10,7 @@ export const missing = existsSync(path)
   ? undefined
   : "own kernels are not built, run node native/build.mjs with a C compiler";
 
-type Numbers = Float32Array | Int32Array | BigInt64Array | Uint8Array | Float64Array | null;
+type Numbers = Float32Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array | Float64Array | null;
 export type KernelArgument = number | Numbers | Readonly<Record<string, number>>;
 
 export interface Kernels {
@@ -46,6 +46,14 @@ const SIGNATURES = {
     "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, const float *lse, const float *d_logprobs, _Out_ float *d_hidden, _Out_ float *dw",
   logprobs_with_grad:
     "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, const float *d_logprobs, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *d_hidden, _Out_ float *dw",
+  logprobs_bf16:
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, _Out_ float *logprobs, _Out_ float *lse",
+  logprobs_grad_bf16:
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, const float *lse, const float *d_logprobs, _Out_ float *d_hidden",
+  logprobs_with_grad_bf16:
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, const float *d_logprobs, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *d_hidden",
+  gather_bf16:
+    "int64_t rows, int64_t width, int64_t count, const uint16_t *table, const int64_t *indices, _Out_ float *out",
   matmul_q4:
     "int64_t m, int64_t n_out, int64_t k_in, int64_t block, int transposed, const float *x, const uint8_t *packed, const float *scales, const uint8_t *zeros, _Out_ float *y",
   adamw:

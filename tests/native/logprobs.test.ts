@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/base/index.js";
 import { missing, openKernels } from "./library.js";
-import { expectClose, normals } from "./numbers.js";
+import { bf16Of, expectClose, normals, widened } from "./numbers.js";
 
 interface Head {
   readonly rows: number;
@@ -88,6 +88,51 @@ describe.skipIf(missing !== undefined)(
       expect(frozenTwice).toEqual(twice.dHidden);
       return { twice, once, frozen };
     }
+
+    function runBf16(head: Head, w: Uint16Array) {
+      const { rows, width, vocab, hidden, targets, dLogprobs } = head;
+      const sizes = [rows, width, vocab, hidden, w, targets] as const;
+      const outputs = () => ({
+        logprobs: new Float32Array(rows),
+        lse: new Float32Array(rows),
+        dHidden: new Float32Array(rows * width),
+      });
+      const [twice, once] = [outputs(), outputs()];
+      kernels.run("logprobs_bf16", ...sizes, twice.logprobs, twice.lse);
+      kernels.run("logprobs_grad_bf16", ...sizes, twice.lse, dLogprobs, twice.dHidden);
+      kernels.run("logprobs_with_grad_bf16", ...sizes, dLogprobs, once.logprobs, once.lse, once.dHidden);
+      return { twice, once };
+    }
+
+    it.each([
+      [7, 24, 50],
+      [40, 70, 900],
+      [130, 5, 40_001],
+      [257, 4, 33_000],
+    ])(
+      "with w in bf16, logprobs() and the gradient of %i rows of %i over %i tokens are float64's",
+      (...shape) => {
+        const drawn = headOf(...shape);
+        const w = bf16Of(drawn.w);
+        const head = { ...drawn, w: widened(w) };
+        const expected = referenceHead(head, Float64Array.from(head.hidden));
+        for (const { isa, name } of kernels.isas) {
+          if (isa === 0 && shape[0] * shape[2] > 4e6) continue; // too slow for a fast test without vectors
+          kernels.limit(isa);
+          for (const [form, actual] of Object.entries(runBf16(head, w))) {
+            expectClose(`logprobs (${name}, ${form})`, actual.logprobs, expected.logprobs, 1e-6);
+            expectClose(`lse (${name}, ${form})`, actual.lse, expected.lse, 1e-6);
+            expectClose(`dHidden (${name}, ${form})`, actual.dHidden, expected.dHidden, 3e-6);
+          }
+        }
+        kernels.limit(-1);
+        kernels.threads(1);
+        const one = runBf16(head, w);
+        kernels.threads(3);
+        expect(runBf16(head, w)).toEqual(one);
+        kernels.threads(2);
+      },
+    );
 
     // One block; several blocks of the vocabulary; several chunks of rows; so many tokens that with_grad goes twice.
     it.each([

@@ -1,9 +1,10 @@
-/** The matrix multiply of native/ against float64, on every instruction set of this machine. */
+/** The matrix multiply of native/ against float64, on every instruction set of this machine, with B in float32 and in bf16. */
 import { existsSync } from "node:fs";
 import koffi from "koffi";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/base/index.js";
 import { kernelLibraryPath } from "../../src/engine/session/index.js";
+import { bf16Of, widened } from "./numbers.js";
 
 const ISAS = ["scalar", "avx2", "avx512", "amx"] as const;
 const AVX512 = 2;
@@ -18,6 +19,8 @@ interface Case {
   readonly beta?: number;
   readonly bias?: boolean;
   readonly threads?: number;
+  /** B is stored in bf16. */
+  readonly bf16?: boolean;
   /** Put into A at row 1, k = 5. */
   readonly spoil?: number;
   /** Numbers between the rows of A, B and C that belong to someone else. */
@@ -58,10 +61,11 @@ function loadKernels(): Kernels {
   koffi.struct("hone_pool", { context: "void *", run: "void *", threads: "int" });
   const limit = library.func("int hone_limit_isa(int isa)");
   const threadPool = library.func("hone_pool hone_thread_pool(int threads)");
-  const gemm = library.func(
-    "void hone_gemm_bias(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, void *a, int64_t lda, " +
-      "int transA, void *b, int64_t ldb, int transB, float beta, void *bias, void *c, int64_t ldc)",
-  );
+  const parameters =
+    "(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, void *a, int64_t lda, " +
+    "int transA, void *b, int64_t ldb, int transB, float beta, void *bias, void *c, int64_t ldc)";
+  const gemm = library.func(`void hone_gemm_bias${parameters}`);
+  const gemmBf16 = library.func(`void hone_gemm_bf16${parameters}`);
   const multiply = (test: Case, seed = 1): Product => {
     const { m, n, k, transA = false, transB = false, alpha = 1, beta = 0, threads = 1, gap = 0 } = test;
     const random = new Random(seed);
@@ -74,12 +78,14 @@ function loadKernels(): Kernels {
     const [lda, ldb, ldc] = [(transA ? m : k) + gap, (transB ? k : n) + gap, n + gap];
     const a = transA ? numbers(k, m) : numbers(m, k);
     if (test.spoil !== undefined) a[lda + 5] = test.spoil;
-    const b = transB ? numbers(n, k) : numbers(k, n);
+    const drawn = transB ? numbers(n, k) : numbers(k, n);
+    const halves = bf16Of(drawn);
+    const b = test.bf16 === true ? widened(halves) : drawn;
     const c = numbers(m, n);
     const before = c.slice();
     const bias = test.bias === true ? numbers(1, n) : undefined;
     if (beta === 0) for (let i = 0; i < m; i++) c.fill(Number.NaN, i * ldc, i * ldc + n);
-    gemm(
+    (test.bf16 === true ? gemmBf16 : gemm)(
       threadPool(threads),
       m,
       n,
@@ -88,7 +94,7 @@ function loadKernels(): Kernels {
       a,
       lda,
       transA ? 1 : 0,
-      b,
+      test.bf16 === true ? halves : b,
       ldb,
       transB ? 1 : 0,
       beta,
@@ -154,6 +160,8 @@ describe.skipIf(!built)(title, () => {
     [32, 32, 32],
     [64, 96, 65],
     [97, 61, 50],
+    [49, 17, 97],
+    [17, 48, 513],
     [16, 130, 600],
     [130, 16, 600],
     [37, 70, 1100],
@@ -161,7 +169,11 @@ describe.skipIf(!built)(title, () => {
     [40, 300, 20],
   ];
 
-  for (const [isa, name] of ISAS.entries()) {
+  const FORMS = ISAS.flatMap((name, isa) => [
+    { name, isa, bf16: false },
+    { name: `${name}, B in bf16`, isa, bf16: true },
+  ]);
+  for (const { name, isa, bf16 } of FORMS) {
     const available = built && limit(isa) === isa;
     if (built) limit(-1);
     describe.skipIf(!available)(available ? name : `${name} (skipped: not on this processor)`, () => {
@@ -176,7 +188,7 @@ describe.skipIf(!built)(title, () => {
 
       it.each(TRANSPOSES)("is right to float32 for every size (%o)", (transposes) => {
         for (const [m, n, k] of SIZES) {
-          const { worst, gapsKept } = on(() => run({ m, n, k, ...transposes, gap: (m + n) % 3 }));
+          const { worst, gapsKept } = on(() => run({ bf16, m, n, k, ...transposes, gap: (m + n) % 3 }));
           expect(worst, `${m} x ${n} x ${k}`).toBeLessThan(3e-7);
           expect(gapsKept, `${m} x ${n} x ${k} keeps what lies between rows`).toBe(true);
         }
@@ -198,7 +210,7 @@ describe.skipIf(!built)(title, () => {
           [70, 45, 700],
         ] as const) {
           for (const transposes of TRANSPOSES) {
-            const { worst, gapsKept } = on(() => run({ m, n, k, ...transposes, ...change, gap: 2 }));
+            const { worst, gapsKept } = on(() => run({ bf16, m, n, k, ...transposes, ...change, gap: 2 }));
             expect(worst).toBeLessThan(3e-7);
             expect(gapsKept).toBe(true);
           }
@@ -211,9 +223,9 @@ describe.skipIf(!built)(title, () => {
           [90, 400, 100],
           [8, 3000, 100],
         ] as const) {
-          for (const transposes of TRANSPOSES) {
+          for (const transposes of bf16 ? TRANSPOSES.slice(0, 2) : TRANSPOSES) {
             const [one, ...others] = [1, 2, 3, 7, 2].map((threads) =>
-              on(() => multiply({ m, n, k, ...transposes, threads }).c),
+              on(() => multiply({ bf16, m, n, k, ...transposes, threads }).c),
             );
             for (const other of others) expect(Buffer.compare(bytesOf(other), bytesOf(one!))).toBe(0);
           }
@@ -226,7 +238,7 @@ describe.skipIf(!built)(title, () => {
           [3, 50, 80],
         ] as const) {
           for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
-            const { c } = on(() => multiply({ m, n, k, transB: true, spoil: bad }));
+            const { c } = on(() => multiply({ bf16, m, n, k, transB: true, spoil: bad }));
             for (let i = 0; i < m; i++) {
               for (let j = 0; j < n; j++) expect(Number.isFinite(c[i * n + j])).toBe(i !== 1);
             }
@@ -235,8 +247,8 @@ describe.skipIf(!built)(title, () => {
       });
 
       it("leaves C alone when it has no rows or no columns", () => {
-        expect(on(() => run({ m: 0, n: 5, k: 3 })).c).toEqual(Float32Array.of(FOREIGN));
-        expect(on(() => run({ m: 5, n: 0, k: 3, gap: 1 })).gapsKept).toBe(true);
+        expect(on(() => run({ bf16, m: 0, n: 5, k: 3 })).c).toEqual(Float32Array.of(FOREIGN));
+        expect(on(() => run({ bf16, m: 5, n: 0, k: 3, gap: 1 })).gapsKept).toBe(true);
       });
     });
   }
@@ -252,14 +264,17 @@ describe.skipIf(!built)(title, () => {
         [64, 64, 512],
         [48, 48, 3000],
       ] as const) {
-        const errors = [AVX512, amx].map((isa) => {
-          limit(isa);
-          const outcome = run({ m, n, k, transB: true }, k);
-          limit(-1);
-          return outcome;
-        });
-        expect(errors[1]!.worst).toBeLessThan(2 * errors[0]!.worst);
-        expect(errors[1]!.rms).toBeLessThan(2 * errors[0]!.rms);
+        for (const bf16 of [false, true])
+          for (const transB of [false, true]) {
+            const errors = [AVX512, amx].map((isa) => {
+              limit(isa);
+              const outcome = run({ m, n, k, transB, bf16 }, k);
+              limit(-1);
+              return outcome;
+            });
+            expect(errors[1]!.worst).toBeLessThan(2 * errors[0]!.worst);
+            expect(errors[1]!.rms).toBeLessThan(2 * errors[0]!.rms);
+          }
       }
     },
   );

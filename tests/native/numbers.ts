@@ -72,3 +72,16 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
   return sum;
 }
+
+/** The upper halves of floats: bf16, cut off rather than rounded. */
+export function bf16Of(values: Float32Array): Uint16Array {
+  return Uint16Array.from(
+    new Uint32Array(values.buffer, values.byteOffset, values.length),
+    (bits) => bits >>> 16,
+  );
+}
+
+/** The floats that bf16 numbers are. */
+export function widened(halves: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}

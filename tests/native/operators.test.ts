@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import { createNativeRuntime, kernelLibraryPath, type Session } from "../../src/engine/session/index.js";
 import { type TinyNode, type TinyValue, tinyModel } from "../../src/engine/session/tiny-model.js";
 import type { DType, HostTensor } from "../../src/tensor/index.js";
+import { bf16Of } from "./numbers.js";
 
 const built = existsSync(kernelLibraryPath());
 const title = built ? "operators" : "operators (skipped: the kernel library is not built)";
@@ -20,6 +21,11 @@ const int64 = (values: readonly number[]): HostTensor<"int64"> => ({
   dtype: "int64",
   shape: [values.length],
   data: BigInt64Array.from(values, BigInt),
+});
+const bf16 = (shape: readonly number[], values: readonly number[]): HostTensor<"uint16"> => ({
+  dtype: "uint16",
+  shape,
+  data: bf16Of(Float32Array.from(values)),
 });
 const int32 = (values: readonly number[]): HostTensor<"int32"> => ({
   dtype: "int32",
@@ -129,6 +135,79 @@ describe.skipIf(!built)(title, () => {
     session.release();
     expect([...outputs.twice.data]).toEqual([22, 13, 50, 26]);
     expect([...outputs.kept.data]).toEqual([-12, -8.5, -28, -17]);
+  });
+
+  it("MatMulBf16 multiplies by w or its transpose, and adds a matrix or a row", async () => {
+    const w = bf16([2, 3], [1, 0, 3, -1, 2, 0.5]); // b transposed
+    const dy = float32([2, 2], [1, 2, -1, 0.5]);
+    for (const symbolic of [false, true]) {
+      const [y, dx, plus, biased] = [empty([2, 2]), empty([2, 3]), empty([2, 3]), empty([2, 2])];
+      await run(node("MatMulBf16", ["a", "w"], ["y"]), { a, w }, { y }, symbolic);
+      expect([...y.data]).toEqual([10, 4.5, 22, 9]);
+      await run(node("MatMulBf16", ["dy", "w"], ["dx"], { trans: 1 }), { dy, w }, { dx }, symbolic);
+      expect([...dx.data]).toEqual([-1, 4, 4, -1.5, 1, -2.75]);
+      const inputs = { dy, w, a };
+      await run(node("MatMulBf16", ["dy", "w", "a"], ["plus"], { trans: 1 }), inputs, { plus }, symbolic);
+      expect([...plus.data]).toEqual([0, 6, 7, 2.5, 6, 3.25]);
+      expect([...a.data]).toEqual([1, 2, 3, 4, 5, 6]);
+      const row = float32([2], [100, 200]);
+      await run(node("MatMulBf16", ["a", "w", "row"], ["biased"]), { a, w, row }, { biased }, symbolic);
+      expect([...biased.data]).toEqual([110, 204.5, 122, 209]);
+    }
+    const wrong = run(node("MatMulBf16", ["a", "w"], ["y"], { trans: 1 }), { a, w }, { y: empty([2, 3]) });
+    await expect(wrong).rejects.toThrow(/x has not as many columns as w needs/);
+  });
+
+  it("the head in bf16 gives what the head in float32 gives", async () => {
+    const values = [0.125, 0.25, -0.375, 0.5, 1, 0, -1, 0, 0.5, 0.5, 0.5, 0.5];
+    const inputs = {
+      hidden: float32([2, 4], [1, 0, 2, -1, 0.5, 1, 0, 3]),
+      targets: int64([2, 0]),
+      d: float32([2], [1, -2]),
+    };
+    const ins = ["hidden", "w", "targets"];
+    const results: number[][] = [];
+    for (const [suffix, w] of [
+      ["", float32([3, 4], values)],
+      ["Bf16", bf16([3, 4], values)],
+    ] as const) {
+      const [p, lse, dh, p2, lse2, dh2, only] = [2, 2, 8, 2, 2, 8, 8].map((count) =>
+        empty(count === 8 ? [2, 4] : [2]),
+      ) as [HostTensor, HostTensor, HostTensor, HostTensor, HostTensor, HostTensor, HostTensor];
+      const { hidden, targets, d } = inputs;
+      await run(node(`Logprobs${suffix}`, ins, ["p", "lse"]), { hidden, w, targets }, { p, lse });
+      await run(
+        node(`LogprobsGrad${suffix}`, [...ins, "lse", "d"], ["dh"]),
+        { hidden, w, targets, lse, d },
+        { dh },
+      );
+      await run(
+        node(`LogprobsWithGrad${suffix}`, [...ins, "d"], ["p2", "lse2", "dh2"]),
+        { ...inputs, w },
+        { p2, lse2, dh2 },
+      );
+      await run(
+        node(`LogprobsWithGrad${suffix}`, [...ins, "d"], ["p3", "", "only"]),
+        { ...inputs, w },
+        { p3: empty([2]), only },
+      );
+      results.push([p, lse, dh, p2, lse2, dh2, only].flatMap(({ data }) => [...data].map(Number)));
+    }
+    // logits of row 0: -1.125, -1, 1.
+    expect(results[1]![0]).toBeCloseTo(1 - Math.log(Math.exp(-1.125) + Math.exp(-1) + Math.exp(1)), 5);
+    results[1]!.forEach((number, index) => {
+      expect(number).toBeCloseTo(results[0]![index]!, 5);
+    });
+  });
+
+  it("GatherRowsBf16 looks rows up", async () => {
+    const [table, rows] = [bf16([3, 2], [1, 2, 3, 4, -0.5, 0.25]), empty([4, 2])];
+    const lookup = node("GatherRowsBf16", ["table", "at"], ["rows"]);
+    await run(lookup, { table, at: int64([2, 0, 0, 1]) }, { rows }, true);
+    expect([...rows.data]).toEqual([-0.5, 0.25, 1, 2, 1, 2, 3, 4]);
+    await expect(run(lookup, { table, at: int64([0, 0, 0, 3]) }, { rows })).rejects.toThrow(
+      /GatherRowsBf16: a target or position is outside its table/,
+    );
   });
 
   it("multiplies empty matrices", async () => {

@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import type { MatmulRuntime } from "./matmul.js";
 import { type Contender, measureInTurn, type TurnOptions } from "./measure-in-turn.js";
-import type { ModelShape } from "./model-shape.js";
+import type { ModelShape, StoredAs } from "./model-shape.js";
 import { type PythonPeer, startPythonPeer } from "./python-peer.js";
 import type { BenchResult } from "./report.js";
 
@@ -16,6 +16,8 @@ export interface TrainerOptions {
   readonly quantised?: boolean;
   /** Computes activations twice to keep fewer. @default false */
   readonly gradientCheckpointing?: boolean;
+  /** What kind of numbers the random weights are. @default "float32" */
+  readonly storedAs?: StoredAs;
 }
 
 export interface BenchContext {

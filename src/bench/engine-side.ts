@@ -8,11 +8,11 @@ import { configOf, type ModelShape } from "./model-shape.js";
 /** A client on fresh weights and a fixed batch of random tokens; a turn is `forwardBackward` and `optimStep`. */
 export async function openTrainer(
   shape: ModelShape,
-  { quantised = false, gradientCheckpointing = false }: TrainerOptions,
+  { quantised = false, gradientCheckpointing = false, storedAs = "float32" }: TrainerOptions,
   threads: number,
 ): Promise<ClosableContender> {
   const client = await createTrainingClient({
-    model: { config: configOf(shape), seed: 0 },
+    model: { config: configOf(shape, storedAs), seed: 0 },
     ...(shape.loraRank === null ? {} : { lora: { rank: shape.loraRank, alpha: 2 * shape.loraRank } }),
     ...(quantised ? { quantise: {} } : {}),
     gradientCheckpointing,

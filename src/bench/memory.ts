@@ -18,11 +18,15 @@ interface MemoryCase {
 
 const CASES: Readonly<Record<string, MemoryCase>> = {
   "qwen2.5-0.5b-lora-f32": {
-    ...{ shape: MODEL_SHAPES["qwen2.5-0.5b"], trainer: {}, steps: 3 },
+    ...{ shape: MODEL_SHAPES["qwen2.5-0.5b"], trainer: { gradientCheckpointing: true }, steps: 3 },
     peerModel: "qwen2.5-0.5b-lora",
   },
   "qwen2.5-0.5b-lora-4bit": {
-    ...{ shape: MODEL_SHAPES["qwen2.5-0.5b"], trainer: { quantised: true }, steps: 3 },
+    ...{
+      shape: MODEL_SHAPES["qwen2.5-0.5b"],
+      trainer: { quantised: true, gradientCheckpointing: true },
+      steps: 3,
+    },
   },
   "qwen2.5-7b-lora-4bit": {
     shape: MODEL_SHAPES["qwen2.5-7b"],

@@ -71,8 +71,11 @@ export const MODEL_SHAPES = {
   },
 } as const satisfies Record<string, ModelShape>;
 
+/** How a checkpoint's weights are stored; arithmetic is float32 with either. */
+export type StoredAs = "float32" | "bfloat16";
+
 /** What the Hugging Face repository of such a model has as config.json. */
-export function configOf(shape: ModelShape): Record<string, unknown> {
+export function configOf(shape: ModelShape, storedAs: StoredAs = "float32"): Record<string, unknown> {
   const isQwen = shape.family === "qwen2";
   return {
     architectures: [isQwen ? "Qwen2ForCausalLM" : "LlamaForCausalLM"],
@@ -87,7 +90,7 @@ export function configOf(shape: ModelShape): Record<string, unknown> {
     rms_norm_eps: 1e-6,
     rope_theta: isQwen ? 1_000_000 : 10_000,
     tie_word_embeddings: shape.tiedEmbeddings,
-    torch_dtype: "float32",
+    torch_dtype: storedAs,
     vocab_size: shape.vocabularySize,
   };
 }

@@ -75,6 +75,7 @@ export function allocate<D extends DType>(dtype: D, shape: readonly number[]): H
     int32: () => new Int32Array(buffer),
     bool: () => new Uint8Array(buffer),
     uint8: () => new Uint8Array(buffer),
+    uint16: () => new Uint16Array(buffer),
   };
   return hostTensor(dtype, shape, views[dtype]() as HostTensor<D>["data"]); // the view of that dtype
 }

@@ -1,5 +1,5 @@
 /** What a training step will need, before anything large is allocated. */
-import { optimise, peakBytes } from "../graph/index.js";
+import { type Lowering, optimise, peakBytes } from "../graph/index.js";
 import { LOSSES } from "../losses/index.js";
 import { loraParameters, type Parameter, parametersOf } from "../nn/index.js";
 import { sizeOf } from "../tensor/index.js";
@@ -34,7 +34,7 @@ export interface EstimateShape {
 export function estimateMemory(options: EngineOptions, shape: EstimateShape): MemoryEstimate {
   const source = openWeightSource(options.model);
   try {
-    return estimateSpec(resolveSpec(options, source).spec, options, shape);
+    return estimateSpec(resolveSpec(options, source, loweringOf(options)).spec, options, shape);
   } finally {
     source.close();
   }
@@ -50,25 +50,24 @@ function estimateSpec(
   const trainable = 16 * elements(trained);
   const frozenWeights =
     spec.lora === null ? 0 : base.reduce((total, parameter) => total + frozenBytes(parameter, spec), 0);
+  const lowering = loweringOf(options);
   // The native lowering is the one whose graph says what is really kept; stock operators need more for attention.
   const graph = trainingGraph(spec, {
-    lowering: options.runtime === "cpu" ? "cpu" : "native",
+    lowering,
     loss: LOSSES.cross_entropy,
     lossConfig: {},
     uniform: false,
     trainable: trained.map(({ name }) => name),
     gradientCheckpointing: options.gradientCheckpointing ?? false,
   });
-  const lowering = options.runtime === "cpu" ? "cpu" : "native";
   const recompute =
     options.gradientCheckpointing === true ? { recomputeBehind: ["loss", "logprobs", "elementwise"] } : {};
   const rows = Math.ceil(tokens / longest);
   const bindings = { T: tokens, S: supervised, B: rows, L: longest, P: longest };
-  // Gradients are written straight into the optimizer's memory, which `trainable` counts.
-  const onePass = Math.max(
-    0,
-    peakBytes(optimise(graph, { lowering, ...recompute }), bindings) - 4 * elements(trained),
-  );
+  // Our transport writes gradients into the optimizer's memory, which `trainable` counts; the stock one copies them there.
+  const onePass = peakBytes(optimise(graph, { lowering, ...recompute }), bindings, {
+    outputsElsewhere: options.runtime !== "cpu",
+  });
   const activations = plansMemory(spec, options) ? 2 * onePass : onePass;
   return {
     frozenWeights,
@@ -79,8 +78,11 @@ function estimateSpec(
   };
 }
 
-function frozenBytes({ shape, role }: Parameter, { quantised }: ModelSpec): number {
+const loweringOf = ({ runtime }: EngineOptions): Lowering => (runtime === "cpu" ? "cpu" : "native");
+
+function frozenBytes({ name, shape, role }: Parameter, { quantised, bfloat16 }: ModelSpec): number {
   const size = sizeOf(shape);
+  if (bfloat16.has(name)) return 2 * size;
   if (quantised === null || role !== "projection") return 4 * size;
   return size / 2 + (size / quantised.block) * (quantised.zeroPoints ? 5 : 4);
 }

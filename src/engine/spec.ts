@@ -1,6 +1,7 @@
 /** Options → what the model is made of; refuses combinations that make no sense, naming both and the way out. */
 import { UserError } from "../base/index.js";
-import { type LoraConfig, projectionShape, resolveTargets } from "../nn/index.js";
+import type { Lowering } from "../graph/index.js";
+import { type LoraConfig, parametersOf, projectionShape, resolveTargets } from "../nn/index.js";
 import { type Adapter, readAdapter } from "./adapter-files.js";
 import type { EngineOptions } from "./options.js";
 import type { ModelSpec } from "./training-graph.js";
@@ -12,7 +13,13 @@ export interface ResolvedSpec {
   readonly adapter: Adapter | null;
 }
 
-export function resolveSpec(options: EngineOptions, { config }: WeightSource): ResolvedSpec {
+/** @param lowering of the runtime that will run the model: only our own kernels read bf16 weights as they are */
+export function resolveSpec(
+  options: EngineOptions,
+  source: WeightSource,
+  lowering: Lowering = "cpu",
+): ResolvedSpec {
+  const { config } = source;
   if (options.lora !== undefined && options.adapter !== undefined) {
     throw new UserError(
       "Cannot create engine with both lora and adapter: an adapter folder brings its own rank, alpha and targets. Leave one out",
@@ -42,7 +49,16 @@ export function resolveSpec(options: EngineOptions, { config }: WeightSource): R
       }
     }
   }
-  return { spec: { config, lora, quantised }, adapter };
+  const frozenMatrices = parametersOf(config).filter(
+    ({ shape, role }) =>
+      lora !== null && shape.length === 2 && !(quantised !== null && role === "projection"),
+  );
+  const bfloat16 = new Set(
+    frozenMatrices
+      .filter((parameter) => lowering === "native" && source.isBfloat16(parameter))
+      .map(({ name }) => name),
+  );
+  return { spec: { config, lora, quantised, bfloat16 }, adapter };
 }
 
 /** Whether sessions may take twice the activations' memory to be a few percent faster: not where memory is the worry. */

@@ -93,8 +93,8 @@ export class TrainingEngine {
   static async create(options: EngineOptions): Promise<TrainingEngine> {
     const source = openWeightSource(options.model);
     try {
-      const { spec, adapter } = resolveSpec(options, source);
       const runtime = await createRuntime({ prefer: options.runtime ?? "native" });
+      const { spec, adapter } = resolveSpec(options, source, runtime.lowering);
       const weights = loadWeights(spec, source, {
         seed: options.seed ?? 0,
         adapter: adapter?.tensors ?? null,

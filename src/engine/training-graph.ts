@@ -21,6 +21,8 @@ export interface ModelSpec {
   readonly config: ModelConfig;
   readonly lora: LoraConfig | null;
   readonly quantised: QuantisedSpec | null;
+  /** Frozen parameters held as bf16 bits, because that is how they were stored. */
+  readonly bfloat16: ReadonlySet<string>;
 }
 
 export interface QuantisedSpec {
@@ -119,12 +121,13 @@ function decoderInputs({ headWidth }: ModelConfig, uniform: boolean): DecoderInp
   };
 }
 
-function weightInputs({ config, lora, quantised }: ModelSpec): DecoderWeights {
+function weightInputs({ config, lora, quantised, bfloat16 }: ModelSpec): DecoderWeights {
   const values = new Map<string, Value>();
   const packed = new Map<string, QuantisedWeight>();
   for (const { name, shape, role } of parametersOf(config)) {
     if (quantised !== null && role === "projection")
       packed.set(name, quantisedInputs(name, shape as readonly [number, number], quantised));
+    else if (bfloat16.has(name)) values.set(name, g.widen(g.input(name, shape, "uint16")));
     else values.set(name, g.input(name, shape));
   }
   if (lora !== null) {

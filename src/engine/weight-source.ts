@@ -11,7 +11,9 @@ import {
   readGgufModel,
 } from "../nn/index.js";
 import {
+  bfloat16FromFloat32Into,
   createQuantisedMatrix,
+  float32FromBfloat16Into,
   openSafetensors,
   type QuantisedMatrix,
   quantiseFromFile,
@@ -30,6 +32,10 @@ export interface WeightSource {
   readonly folder: string | null;
   /** Fills `target` with a parameter; NaN and infinities are refused by name. */
   readonly fill: (parameter: Parameter, target: Float32Array) => void;
+  /** Whether a parameter is stored as bf16, so that nothing is lost by keeping it so. */
+  readonly isBfloat16: (parameter: Parameter) => boolean;
+  /** The bits of a parameter for which `isBfloat16` holds; NaN and infinities are refused by name. */
+  readonly bfloat16: (parameter: Parameter) => Uint16Array;
   readonly quantise: (parameter: Parameter, spec: QuantisedSpec) => QuantisedMatrix;
   readonly close: () => void;
 }
@@ -54,6 +60,18 @@ function folderSource(folder: string): WeightSource {
     config,
     folder,
     fill: ({ name }, target) => file.readInto(name, target, { rejectNonFinite: true }),
+    isBfloat16: ({ name }) => file.tensors.get(name)?.dtype === "BF16",
+    bfloat16: ({ name }) => {
+      const bits = new Uint16Array(file.readRaw(name).buffer);
+      // An exponent of all ones is an infinity or no number.
+      const at = bits.findIndex((value) => (value & 0x7f80) === 0x7f80);
+      if (at >= 0) {
+        throw new UserError(
+          `Cannot read tensor "${name}" of "${folder}": element ${at} is not finite, expected only finite weights`,
+        );
+      }
+      return bits;
+    },
     quantise: ({ name }, { block, zeroPoints }) =>
       quantiseFromFile(file, name, { block, zeroPoint: zeroPoints }),
     close: () => file.close(),
@@ -121,6 +139,10 @@ function ggufSource(path: string): WeightSource {
     config: parseModelConfig(model.config, `of GGUF file "${path}"`),
     folder: null,
     fill: ({ name }, target) => target.set(tensors.get(name)!.read()),
+    isBfloat16: () => false,
+    bfloat16: ({ name }) => {
+      throw new Error(`internal: GGUF parameter "${name}" was asked for as bf16`);
+    },
     quantise: ({ name, shape }, spec) => {
       const tensor = tensors.get(name)!;
       // Blocks that already have this form are taken bit for bit.
@@ -133,20 +155,36 @@ function ggufSource(path: string): WeightSource {
 
 function seededSource(json: Readonly<Record<string, unknown>>, seed: number): WeightSource {
   const config = parseModelConfig(json, "of fresh weights");
-  // One scratch for all weights that are quantised: garbage of hundreds of megabytes each is collected too late.
+  // As in checkpoints: a config that says bfloat16 has weights that bf16 holds exactly.
+  const isBfloat16 = (json["dtype"] ?? json["torch_dtype"]) === "bfloat16";
+  // One scratch for all weights that do not stay float32: garbage of hundreds of megabytes each is collected too late.
   let scratch = new Float32Array(0);
+  const fill = (parameter: Parameter, target: Float32Array): void => {
+    initialiseParameter(config, parameter, target, seed);
+    if (!isBfloat16) return;
+    const bits = new Uint16Array(target.length);
+    bfloat16FromFloat32Into(bits, target);
+    float32FromBfloat16Into(target, bits);
+  };
+  const filled = (parameter: Parameter): Float32Array => {
+    const size = sizeOf(parameter.shape);
+    if (scratch.length < size) scratch = new Float32Array(size);
+    const values = scratch.subarray(0, size);
+    initialiseParameter(config, parameter, values, seed);
+    return values;
+  };
   return {
     json,
     config,
     folder: null,
-    fill: (parameter, target) => initialiseParameter(config, parameter, target, seed),
-    quantise: (parameter, spec) => {
-      const size = sizeOf(parameter.shape);
-      if (scratch.length < size) scratch = new Float32Array(size);
-      const values = scratch.subarray(0, size);
-      initialiseParameter(config, parameter, values, seed);
-      return quantised(parameter.shape, spec, values);
+    fill,
+    isBfloat16: () => isBfloat16,
+    bfloat16: (parameter) => {
+      const bits = new Uint16Array(sizeOf(parameter.shape));
+      bfloat16FromFloat32Into(bits, filled(parameter));
+      return bits;
     },
+    quantise: (parameter, spec) => quantised(parameter.shape, spec, filled(parameter)),
     close: () => {},
   };
 }

@@ -35,7 +35,7 @@ export function loadWeights(
   source: WeightSource,
   { seed, adapter }: { readonly seed: number; readonly adapter: ReadonlyMap<string, Float32Array> | null },
 ): Weights {
-  const { config, lora, quantised } = spec;
+  const { config, lora, quantised, bfloat16 } = spec;
   const base = parametersOf(config);
   const trainable = lora === null ? base : loraParameters(config, lora);
   const arena = createParameterArena(trainable.map(({ shape }) => sizeOf(shape)));
@@ -63,6 +63,8 @@ export function loadWeights(
     for (const parameter of base) {
       if (quantised !== null && parameter.role === "projection") {
         Object.assign(tensors, quantisedTensors(parameter.name, source.quantise(parameter, quantised)));
+      } else if (bfloat16.has(parameter.name)) {
+        tensors[parameter.name] = hostTensor("uint16", parameter.shape, source.bfloat16(parameter));
       } else {
         const tensor = allocate("float32", parameter.shape);
         source.fill(parameter, tensor.data);

@@ -39,6 +39,8 @@ export interface Emitter {
   name(value: Value): string;
   /** As `name`, but may look through an `expand`, because the consumer broadcasts by itself. */
   operand(value: Value): string;
+  /** The name of the bf16 bits behind a `widen` that this node absorbs, or null. */
+  bfloat16(value: Value): string | null;
   /** Adds an ONNX node. Outputs are the op's values or, for intermediates, fresh names. */
   node(
     opType: string,
@@ -104,6 +106,10 @@ export interface Op<A> {
   readonly broadcasts?: boolean;
   /** Leaves: graph inputs and constants. */
   readonly isLeaf?: boolean;
+  /** Index of an optional input that is added to the output, so that a separate addition costs nothing. */
+  readonly summand?: number;
+  /** Whether the native rule can read an input as bf16 bits instead of having it widened first. */
+  readonly readsBfloat16?: (node: Node, input: number, isUsed: (output: Value) => boolean) => boolean;
 }
 
 export interface TypedNode<A> extends Omit<Node, "op" | "attributes"> {

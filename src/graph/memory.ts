@@ -9,9 +9,14 @@ const FREE = new Set(["input", "constant", "reshape", "checkpoint", "stopGradien
 
 /**
  * Peak bytes of intermediate values and outputs, leaves not counted. Nodes run in onnxruntime's order and a value is
- * freed after its last use, so this is what a runtime needs that wastes nothing.
+ * freed after its last use, so this is what a runtime needs that wastes nothing. `outputsElsewhere` leaves out outputs,
+ * for a runtime that writes them where the caller keeps them.
  */
-export function peakBytes(graph: Graph, bindings: Bindings): number {
+export function peakBytes(
+  graph: Graph,
+  bindings: Bindings,
+  { outputsElsewhere = false }: { readonly outputsElsewhere?: boolean } = {},
+): number {
   const nodes = executionOrder(graph);
   const owner = new Map<Value, Value>();
   const ownerOf = (value: Value): Value => owner.get(value) ?? value;
@@ -21,12 +26,13 @@ export function peakBytes(graph: Graph, bindings: Bindings): number {
     if (FREE.has(node.op.name) && node.inputs.length > 0)
       owner.set(node.outputs[0]!, ownerOf(node.inputs[0]!));
   });
-  for (const value of Object.values(graph.outputs)) lastUse.set(ownerOf(value), nodes.length);
+  const outputs = new Set(Object.values(graph.outputs).map(ownerOf));
+  for (const value of outputs) lastUse.set(value, nodes.length);
   const dying = new Map<number, Value[]>();
   for (const [value, at] of lastUse) dying.set(at, [...(dying.get(at) ?? []), value]);
 
   const bytesOf = (value: Value): number =>
-    FREE.has(value.node.op.name)
+    FREE.has(value.node.op.name) || (outputsElsewhere && outputs.has(value))
       ? 0
       : elementBytes(value.dtype) * resolveShape(value.shape, bindings).reduce((a, b) => a * b, 1);
   let alive = 0;

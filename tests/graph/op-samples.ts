@@ -292,6 +292,61 @@ const LOGPROBS: readonly Sample[] = [
   },
 ];
 
+/** Every bit pattern class of finite bf16 numbers: zeros, subnormals, small and large, both signs. */
+const SPECIAL_BITS = [0, 0x8000, 1, 0x8001, 0x007f, 0x0080, 0x3f80, 0xbf80, 0x4049, 0x7f7f, 0xff7f];
+/** bf16 bits of numbers in ±[0.5, 2). */
+const bits = (shape: readonly number[]): Entry =>
+  whole("uint16", shape, () => (random.integer(2) << 15) | (126 << 7) | random.integer(256));
+
+const WIDEN: readonly Sample[] = [
+  {
+    title: "every class of numbers",
+    inputs: { x: whole("uint16", [SPECIAL_BITS.length], SPECIAL_BITS) },
+    build: ({ x }) => [graph.widen(x!)],
+    differentiable: [],
+  },
+  ...[false, true].map((bias) => ({
+    title: `a frozen weight of a product${bias ? " with a bias" : ""}, forward and backward`,
+    inputs: { x: real([5, 16]), w: bits([12, 16]), ...(bias ? { b: real([12]) } : {}) },
+    build: ({ x, w, b }: Readonly<Record<string, Value>>) => [graph.linear(x!, graph.widen(w!), b)],
+    differentiable: ["x"],
+  })),
+  ...gradientsOf([
+    {
+      title: "the gradient through a frozen weight",
+      inputs: { x: real([5, 16]), w: bits([12, 16]) },
+      build: ({ x, w }) => [graph.linear(x!, graph.widen(w!))],
+      differentiable: ["x"],
+    },
+    {
+      title: "the gradient of a frozen head",
+      inputs: { ...head(), w: bits([11, 8]) },
+      build: ({ hidden, w, targets }) => [graph.logprobs(hidden!, graph.widen(w!), targets!)],
+      differentiable: ["hidden"],
+      tolerance: 3e-6,
+    },
+  ]),
+  {
+    title: "a frozen head",
+    inputs: { ...head(), w: bits([11, 8]) },
+    build: ({ hidden, w, targets }) => graph.logprobs(hidden!, graph.widen(w!), targets!).node.outputs,
+    differentiable: ["hidden"],
+    tolerance: 3e-6,
+  },
+  {
+    title: "a frozen embedding",
+    inputs: { w: bits([6, 8]), at: indices(9, 6) },
+    build: ({ w, at }) => [graph.gatherRows(graph.widen(w!), at!)],
+    differentiable: [],
+  },
+  {
+    title: "a weight that two kinds of ops read",
+    inputs: { w: bits([6, 8]), at: indices(9, 6), x: real([6, 8]) },
+    build: ({ w, at, x }) => [graph.gatherRows(graph.widen(w!), at!), graph.add(graph.widen(w!), x!)],
+    differentiable: ["x"],
+  },
+];
+
 const dequantise = (values: Readonly<Record<string, Value>>, block: number): Value => {
   const { packed, scales, zeros } = weightOf(values, block);
   const identity = graph.constant(
@@ -500,6 +555,7 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
       return Object.values(outputs);
     },
   })),
+  widen: WIDEN,
   dequantise: quantisedSamples.map((sample) => ({
     ...sample,
     build: (values) => [dequantise(values, sample.title.includes("128") ? 128 : 32)],

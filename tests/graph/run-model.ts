@@ -52,6 +52,7 @@ export function toHost(dtype: Value["dtype"], { shape, data }: ReferenceArray): 
     int32: () => Int32Array.from(data),
     bool: () => Uint8Array.from(data),
     uint8: () => Uint8Array.from(data),
+    uint16: () => Uint16Array.from(data),
   }[dtype]();
   return hostTensor(dtype, shape, array);
 }

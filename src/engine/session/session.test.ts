@@ -41,6 +41,7 @@ const SAMPLES: { readonly [D in DType]: ArrayOf[D] } = {
   int32: Int32Array.of(-5, 2 ** 30, 0),
   bool: Uint8Array.of(1, 0, 1),
   uint8: Uint8Array.of(255, 0, 128),
+  uint16: Uint16Array.of(65535, 0, 32768),
 };
 
 const RUNTIMES: readonly (readonly [string, () => Promise<Runtime>])[] = [

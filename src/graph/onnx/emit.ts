@@ -37,7 +37,7 @@ export interface OnnxModel {
 /** Emits a graph whose every op the provider can lower (`decompose` first). */
 export function emitOnnx(graph: Graph, lowering: Lowering): OnnxModel {
   const nodes = nodesOf(graph);
-  const emission = new Emission(graph, nodes);
+  const emission = new Emission(graph, nodes, lowering);
   for (const node of nodes) emission.visit(node, lowering);
   return emission.finish();
 }
@@ -58,29 +58,37 @@ class Emission {
   constructor(
     readonly graph: Graph,
     nodes: readonly Node[],
+    lowering: Lowering,
   ) {
     for (const [name, value] of Object.entries(graph.outputs)) {
       if (!this.#outputNames.has(value)) this.#outputNames.set(value, name);
       this.#used.add(value);
       this.#materialised.add(value);
     }
+    for (const node of nodes) for (const input of node.inputs) this.#used.add(input);
+    const isUsed = (output: Value): boolean => this.#used.has(output);
     for (const node of nodes) {
       const sources = node.inputs.map(beforeExpand);
       const looksThrough =
         node.op.broadcasts === true &&
         sameShape(broadcastShape(sources.map(({ shape }) => shape)), node.outputs[0]!.shape);
       if (looksThrough) this.#throughExpands.add(node);
-      for (const input of node.inputs) {
-        this.#used.add(input);
-        if (!looksThrough) this.#materialised.add(input);
-      }
+      const { readsBfloat16 } = node.op;
+      node.inputs.forEach((input, i) => {
+        const absorbs =
+          lowering === "native" &&
+          input.node.op.name === "widen" &&
+          readsBfloat16?.(node, i, isUsed) === true;
+        const isDropped = absorbs || (looksThrough && input.node.op.name === "expand");
+        if (!isDropped) this.#materialised.add(input);
+      });
     }
   }
 
   visit(node: Node, lowering: Lowering): void {
     const op = node.op as unknown as Op<unknown>;
     if (op.name === "input") return;
-    if (op.name === "expand" && !this.#materialised.has(node.outputs[0]!)) return;
+    if ((op.name === "expand" || op.name === "widen") && !this.#materialised.has(node.outputs[0]!)) return;
     const rule = loweringOf(node, lowering);
     if (rule === undefined)
       throw new Error(`internal: cannot emit "${op.name}" for ${lowering}: decompose the graph first`);
@@ -157,6 +165,10 @@ class Emission {
     return {
       name: (value) => this.#nameOf(value),
       operand: (value) => this.#nameOf(this.#throughExpands.has(node) ? beforeExpand(value) : value),
+      bfloat16: (value) =>
+        value.node.op.name === "widen" && !this.#materialised.has(value)
+          ? this.#nameOf(value.node.inputs[0]!)
+          : null,
       node: (opType, inputs, outputs, attributes: OnnxAttributes = {}, domain = "") =>
         void nodes.push({ opType, domain, inputs, outputs, attributes }),
       fresh: (hint) => this.#fresh(hint),

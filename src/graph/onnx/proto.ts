@@ -7,6 +7,7 @@ import type { OnnxAttributes, OnnxSubgraph } from "../graph.js";
 export const ONNX_TYPE: Readonly<Record<DType, number>> = {
   float32: 1,
   uint8: 2,
+  uint16: 4,
   int32: 6,
   int64: 7,
   bool: 9,
@@ -103,6 +104,7 @@ function rawData(dtype: DType, data: readonly number[]): Uint8Array {
     int32: () => Int32Array.from(data),
     bool: () => Uint8Array.from(data),
     uint8: () => Uint8Array.from(data),
+    uint16: () => Uint16Array.from(data),
   }[dtype]();
   return new Uint8Array(array.buffer);
 }

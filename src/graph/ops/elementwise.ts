@@ -4,6 +4,7 @@
  */
 import { formatShape, type Shape, sameShape } from "../dim.js";
 import { apply, type Op, shapeError, type Value, type ValueType } from "../graph.js";
+import { ONNX_TYPE } from "../onnx/proto.js";
 import { expand } from "./broadcast.js";
 import { constant, scalar } from "./leaves.js";
 
@@ -203,9 +204,6 @@ export const Cast = {
       : x!.data.map((value) => (dtype === "bool" ? Number(value !== 0) : Math.trunc(value))),
   ],
 } satisfies Op<{ readonly dtype: Value["dtype"] }>;
-
-/** TensorProto.DataType of the ONNX standard. */
-export const ONNX_TYPE = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 } as const;
 
 export type Operand = Value | number;
 

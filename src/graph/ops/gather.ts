@@ -1,11 +1,12 @@
 /** Reading rows and picking columns by index, and the scatters that are their transposes. Indices are int64. */
 import type { Dim } from "../dim.js";
-import { apply, axisSize, type Op, shapeError, type Value } from "../graph.js";
+import { apply, axisSize, type Emitter, type Op, shapeError, type TypedNode, type Value } from "../graph.js";
 import { reshape } from "./movement.js";
 
 /** Rows of `table` [R, ...] at `indices` [n]. */
-export const GatherRows = {
+export const GatherRows: Op<null> = {
   name: "gatherRows",
+  readsBfloat16: (_node, input) => input === 0,
   types: (inputs) => {
     const [table, indices] = inputs;
     if (indices!.dtype !== "int64" || indices!.shape.length !== 1)
@@ -17,13 +18,18 @@ export const GatherRows = {
     null,
   ],
   lower: {
-    primitives: (emit, { inputs, outputs }) =>
+    primitives: emitGather,
+    native: (emit, node) => {
+      const bits = emit.bfloat16(node.inputs[0]!);
+      if (bits === null) return emitGather(emit, node);
       emit.node(
-        "Gather",
-        inputs.map((value) => emit.name(value)),
-        [emit.name(outputs[0]!)],
-        { axis: 0 },
-      ),
+        "GatherRowsBf16",
+        [bits, emit.name(node.inputs[1]!)],
+        [emit.name(node.outputs[0]!)],
+        {},
+        "hone",
+      );
+    },
   },
   reference: ([table, indices]) => {
     const width = table!.data.length / table!.shape[0]!;
@@ -34,7 +40,16 @@ export const GatherRows = {
       ),
     ];
   },
-} satisfies Op<null>;
+};
+
+function emitGather(emit: Emitter, { inputs, outputs }: TypedNode<null>): void {
+  emit.node(
+    "Gather",
+    inputs.map((value) => emit.name(value)),
+    [emit.name(outputs[0]!)],
+    { axis: 0 },
+  );
+}
 
 export function gatherRows(table: Value, indices: Value): Value {
   return apply(GatherRows, [table, indices], null);

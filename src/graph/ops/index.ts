@@ -1,5 +1,6 @@
 /** Every op by name. The conformance suites walk this table, so an op that is not here does not exist. */
 import { Attention, AttentionGrad } from "./attention.js";
+import { Widen } from "./bfloat16.js";
 import { Expand, Max, Sum } from "./broadcast.js";
 import {
   Add,
@@ -63,6 +64,7 @@ export const OPS = {
   expand: Expand,
   slice: Slice,
   concat: Concat,
+  widen: Widen,
   sum: Sum,
   max: Max,
   matmul: Matmul,
@@ -88,6 +90,7 @@ export const OPS = {
 } as const;
 
 export { type AttentionAttributes, type AttentionLayout, attention } from "./attention.js";
+export { widen } from "./bfloat16.js";
 export { expand, max, sum, sumAll } from "./broadcast.js";
 export {
   add,

@@ -6,6 +6,7 @@ import {
   apply,
   applyAll,
   type Emitter,
+  type Node,
   type Op,
   type ReferenceArray,
   shapeError,
@@ -24,6 +25,7 @@ const f32 = (shape: Value["shape"]) => ({ shape, dtype: "float32" as const });
 /** hidden [S, C], w [V, C], targets int64 [S] → logprobs [S] in nats, log-sum-exp of the logits [S]. */
 export const Logprobs: Op<null> = {
   name: "logprobs",
+  readsBfloat16,
   types: (inputs) => {
     const [hidden, w, targets] = inputs;
     if (
@@ -58,6 +60,7 @@ export const Logprobs: Op<null> = {
 /** hidden, w, targets, lse and dlogprobs [S] → dhidden [S, C], dw [V, C], where dlogits = dlogprobs ∘ (onehot − softmax). */
 export const LogprobsGrad: Op<null> = {
   name: "logprobsGrad",
+  readsBfloat16,
   types: ([hidden, w]) => [f32(hidden!.shape), f32(w!.shape)],
   decompose: ([hidden, w, targets, lse, dlogprobs]) =>
     logprobsGradients(hidden!, w!, targets!, lse!, dlogprobs!),
@@ -89,6 +92,7 @@ export const LogprobsGrad: Op<null> = {
  */
 export const LogprobsWithGrad: Op<null> = {
   name: "logprobsWithGrad",
+  readsBfloat16,
   types: ([hidden, w]) => [
     f32([hidden!.shape[0]!]),
     f32([hidden!.shape[0]!]),
@@ -130,17 +134,24 @@ function logprobsGradients(
   return [matmul(dLogits, w), matmul(dLogits, hidden, { transA: true })];
 }
 
+/** The weight may stay in bf16 where it is frozen, which shows in that nobody wants its gradient. */
+function readsBfloat16(node: Node, input: number, isUsed: (output: Value) => boolean): boolean {
+  return input === 1 && !node.outputs.some((output) => isWeightGradient(output) && isUsed(output));
+}
+
+/** The gradients of an op, if it gives any, stand last: the hidden states', then the weight's. */
+function isWeightGradient({ node, index, shape }: Value): boolean {
+  return shape.length === 2 && index === node.outputs.length - 1;
+}
+
 /** Only the weight's gradient may be left out: it is the one that is large and, for adapters, unwanted. */
 function emitNative(opType: string, emit: Emitter, { inputs, outputs }: TypedNode<null>): void {
-  emit.node(
-    opType,
-    inputs.map((value) => emit.name(value)),
-    outputs.map(
-      (value) => emit.name(value) || (value.shape[0] === inputs[1]!.shape[0] ? "" : emit.fresh("unused")),
-    ),
-    {},
-    "hone",
-  );
+  const bits = emit.bfloat16(inputs[1]!);
+  const names = inputs.map((value, i) => (i === 1 && bits !== null ? bits : emit.name(value)));
+  const results = outputs
+    .filter((output) => bits === null || !isWeightGradient(output))
+    .map((output) => emit.name(output) || (isWeightGradient(output) ? "" : emit.fresh("unused")));
+  emit.node(bits === null ? opType : `${opType}Bf16`, names, results, {}, "hone");
 }
 
 function referenceLogits(hidden: ReferenceArray, w: ReferenceArray): Float64Array[] {

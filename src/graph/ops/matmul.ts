@@ -13,8 +13,13 @@ export interface MatmulAttributes {
 }
 
 /** y = alpha · op(a) · op(b) + c over the last two axes; leading axes are equal. c, if any, is [M, N] or [N], and then a, b are matrices. */
-export const Matmul = {
+export const Matmul: Op<MatmulAttributes> = {
   name: "matmul",
+  summand: 2,
+  readsBfloat16: ({ inputs, attributes }, input) => {
+    const { transA, alpha } = attributes as MatmulAttributes; // a Matmul's
+    return input === 1 && !transA && alpha === 1 && inputs[0]!.shape.length === 2;
+  },
   types: (inputs, { transA, transB }) => {
     const [a, b, c] = inputs;
     const batch = a!.shape.slice(0, -2);
@@ -41,35 +46,19 @@ export const Matmul = {
   ],
   lower: {
     primitives: emitPlain,
-    cpu: (emit, node) => {
-      const {
-        inputs,
-        outputs,
-        attributes: { transA, transB, alpha },
-      } = node;
-      if (inputs.length === 3) return emitPlain(emit, node);
-      emit.node(
-        "FusedMatMul",
-        inputs.map((value) => emit.name(value)),
-        [emit.name(outputs[0]!)],
-        { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } },
-        "com.microsoft",
-      );
-    },
+    cpu: emitFused,
     native: (emit, node) => {
-      const {
-        inputs,
-        outputs,
-        attributes: { transA, transB, alpha },
-      } = node;
-      if (inputs[0]!.shape.length > 2) return Matmul.lower.cpu(emit, node);
-      emit.node(
-        "MatMul",
-        inputs.map((value) => emit.name(value)),
-        [emit.name(outputs[0]!)],
-        { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } },
-        "hone",
-      );
+      const { inputs, outputs, attributes } = node;
+      const { transA, transB, alpha } = attributes;
+      if (inputs[0]!.shape.length > 2) return emitFused(emit, node);
+      const bits = emit.bfloat16(inputs[1]!);
+      const names = inputs.map((value, i) => (i === 1 && bits !== null ? bits : emit.name(value)));
+      const output = [emit.name(outputs[0]!)];
+      if (bits !== null) emit.node("MatMulBf16", names, output, { trans: Number(!transB) }, "hone");
+      else {
+        const flags = { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } };
+        emit.node("MatMul", names, output, flags, "hone");
+      }
     },
   },
   reference: ([a, b, c], { transA, transB, alpha }, [shape]) => {
@@ -94,11 +83,28 @@ export const Matmul = {
     }
     return [result];
   },
-} satisfies Op<MatmulAttributes>;
+};
 
 function lastTwo(value: Value, transposed: boolean): [Dim, Dim] {
   const [rows, columns] = value.shape.slice(-2) as [Dim, Dim]; // rank is checked by the caller
   return transposed ? [columns, rows] : [rows, columns];
+}
+
+/** onnxruntime's own operator, which transposes while it multiplies; with a summand, Gemm. */
+function emitFused(emit: Emitter, node: TypedNode<MatmulAttributes>): void {
+  const { inputs, outputs, attributes } = node;
+  if (inputs.length === 3) {
+    emitPlain(emit, node);
+    return;
+  }
+  const { transA, transB, alpha } = attributes;
+  emit.node(
+    "FusedMatMul",
+    inputs.map((value) => emit.name(value)),
+    [emit.name(outputs[0]!)],
+    { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } },
+    "com.microsoft",
+  );
 }
 
 /** Standard ONNX only: Gemm for matrices, Transpose and MatMul for batches. */

@@ -1,7 +1,6 @@
 /** Turns `product + c` into a matrix multiplication with a summand, where the product has no other user. */
 import { sameShape } from "../dim.js";
-import { apply, type Graph, nodesOf, rebuild, type Value, withInputs } from "../graph.js";
-import { Matmul, type MatmulAttributes } from "../ops/matmul.js";
+import { applyAll, type Graph, nodesOf, type Op, rebuild, type Value, withInputs } from "../graph.js";
 
 export function fuseSummands(graph: Graph): Graph {
   const uses = new Map<Value, number>();
@@ -15,14 +14,12 @@ export function fuseSummands(graph: Graph): Graph {
       [inputs[1]!, inputs[0]!, node.inputs[1]!],
       [inputs[0]!, inputs[1]!, node.inputs[0]!],
     ] as const) {
-      const isPlainProduct =
-        product.node.op.name === Matmul.name &&
-        product.node.inputs.length === 2 &&
-        product.shape.length === 2;
+      const op = product.node.op as unknown as Op<unknown>;
+      const isPlainProduct = op.summand === product.node.inputs.length && product.shape.length === 2;
       if (isPlainProduct && uses.get(original) === 1) {
         const bias = biasOf(summand);
         if (bias === null) continue;
-        return [apply(Matmul, [...product.node.inputs, bias], product.node.attributes as MatmulAttributes)]; // a Matmul's
+        return applyAll(op, [...product.node.inputs, bias], product.node.attributes);
       }
     }
     return withInputs(node, inputs);

@@ -13,8 +13,6 @@
 
 /* Packed memory of the shared operand, in bytes: a larger one is taken in parts. */
 #define SHARED_LIMIT ((int64_t)24 << 20)
-/* Rows or columns of a block of the larger operand: packed for one kc, it fills less than half the second cache. */
-#define BLOCK_TARGET 256
 /* A thread wakes in tens of microseconds: products below this many multiplications are left to one. */
 #define WORTH_WAKING 1000000
 
@@ -38,6 +36,7 @@ typedef struct {
   int64_t k, padded_k;
   operand shared, cut;
   int cut_is_a;
+  hone_cut how;
   float beta;
   const float *bias;
   float *c;
@@ -108,9 +107,9 @@ static void multiply_block(const product *w, int64_t block, char *own) {
   const hone_tile *tile = w->tile;
   const int64_t first = block * w->panels_per_block, panels = smaller(w->panels_per_block, w->cut_panels - first);
   const int64_t shared_bytes = w->shared.width * w->shared.packed_item, cut_bytes = w->cut.width * w->cut.packed_item;
-  for (int64_t k = 0; k < w->padded_k; k += tile->kc) {
-    const int64_t length = smaller(tile->kc, w->padded_k - k);
-    pack(&w->cut, first, panels, k, smaller(tile->kc, w->k - k), own, length * cut_bytes);
+  for (int64_t k = 0; k < w->padded_k; k += w->how.kc) {
+    const int64_t length = smaller(w->how.kc, w->padded_k - k);
+    pack(&w->cut, first, panels, k, smaller(w->how.kc, w->k - k), own, length * cut_bytes);
     for (int64_t i = 0; i < w->shared_panels; i++) {
       const char *shared = w->packed + i * w->panel_bytes + k * shared_bytes;
       /* The next of the shared panels comes from far: it is asked for while this one is multiplied. */
@@ -156,7 +155,7 @@ static void body(void *arg, int64_t index) {
 static const hone_tile *best_tile(int64_t m, int64_t n, int64_t k, int b_is_bf16, int trans_b) {
 #if defined(__x86_64__)
   /* Measured: where a 32 x 32 x 32 unit would be mostly padding, float32 is faster. */
-  const int thin = k < 48 || m <= 16 || n <= 16;
+  const int thin = k < 48 || m <= (b_is_bf16 ? 8 : 16) || n <= 16;
   switch (hone_cpu_isa()) {
     case HONE_ISA_AMX:
       if (thin) return b_is_bf16 ? &hone_tile_avx512_bf16 : &hone_tile_avx512;
@@ -173,9 +172,9 @@ static const hone_tile *best_tile(int64_t m, int64_t n, int64_t k, int b_is_bf16
 }
 
 /* How many panels of the larger operand make a block. Does not change any number of C. */
-static int64_t block_panels(int64_t panels, int64_t width, int64_t threads) {
-  int64_t blocks = ceil_div(panels * width, BLOCK_TARGET);
-  if (threads > 1) blocks = ceil_div(larger(blocks, 3 * threads), threads) * threads;
+static int64_t block_panels(int64_t panels, int64_t width, const hone_cut *how, int64_t threads) {
+  int64_t blocks = ceil_div(panels * width, how->block);
+  if (threads > 1) blocks = ceil_div(larger(blocks, how->blocks * threads), threads) * threads;
   return ceil_div(panels, smaller(blocks, panels));
 }
 
@@ -188,16 +187,15 @@ static void only_beta(int64_t m, int64_t n, float beta, const float *bias, float
 
 /* The product with `most` panels of the shared operand at a time. Answers 0 when there is no memory for it. */
 static int multiply(hone_pool *pool, product whole, int64_t most) {
-  const hone_tile *tile = whole.tile;
   const int64_t all = ceil_div(whole.shared.vectors, whole.shared.width);
   product w = whole;
   w.panel_bytes = w.padded_k * w.shared.width * w.shared.packed_item;
   w.cut_panels = ceil_div(w.cut.vectors, w.cut.width);
   const int64_t work = smaller(all, most) * w.shared.width * w.cut.vectors * w.k;
   const int64_t threads = work < WORTH_WAKING ? 1 : larger(pool->threads, 1);
-  w.panels_per_block = block_panels(w.cut_panels, w.cut.width, threads);
+  w.panels_per_block = block_panels(w.cut_panels, w.cut.width, &w.how, threads);
   w.blocks = ceil_div(w.cut_panels, w.panels_per_block);
-  w.own_bytes = to_lines(w.panels_per_block * w.cut.width * smaller(tile->kc, w.padded_k) * w.cut.packed_item);
+  w.own_bytes = to_lines(w.panels_per_block * w.cut.width * smaller(w.how.kc, w.padded_k) * w.cut.packed_item);
   const int64_t bodies = smaller(threads, w.blocks);
   const int64_t packed_bytes = to_lines(smaller(all, most) * w.panel_bytes);
   char *memory = hone_take((size_t)(packed_bytes + bodies * w.own_bytes));
@@ -243,6 +241,7 @@ static void gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, 
                      .shared = cut_is_a ? columns : rows,
                      .cut = cut_is_a ? rows : columns,
                      .cut_is_a = cut_is_a,
+                     .how = cut_is_a ? tile->cut_a : tile->cut_b,
                      .beta = beta,
                      .bias = bias,
                      .c = c,

@@ -22,9 +22,16 @@ typedef struct {
 /* Cache lines. */
 #define HONE_AHEAD_LINES 4
 
+/* How the larger operand is cut, so that a packed block of it stays in the second cache. */
+typedef struct {
+  int64_t kc;     /* how much of k is packed and multiplied at once */
+  int64_t block;  /* rows or columns of a block, about */
+  int64_t blocks; /* that every thread finds, at least: a late thread leaves its share to the others */
+} hone_cut;
+
 typedef struct {
   int64_t mr, nr, kstep;
-  int64_t kc; /* how much of k is packed and multiplied at once: so that packed blocks stay in the second cache */
+  hone_cut cut_a, cut_b; /* when A, when B is the larger */
   int64_t a_bytes, b_bytes; /* of one packed number */
   /* Packs as many panels as the vectors need; a panel begins `panel_bytes` after the one before. */
   void (*pack_a)(char *out, int64_t panel_bytes, const hone_vectors *vectors);

@@ -310,9 +310,13 @@ HONE_TARGET_AMX static void enter(void) {
 /* Tiles in use make every switch of threads slower. */
 HONE_TARGET_AMX static void leave(void) { _tile_release(); }
 
-const hone_tile hone_tile_amx = {32, 32, 32, 512, 6, 6, pack_a, pack_b, tile, enter, leave};
-const hone_tile hone_tile_amx_bf16_columns = {32, 32, 32, 512, 6, 2, pack_a, pack_bf16_columns, tile_bf16_columns,
-                                              enter, leave};
-const hone_tile hone_tile_amx_bf16_rows = {32, 32, 32, 512, 6, 2, pack_b_in_order, pack_bf16_rows, tile_bf16_rows,
-                                           enter, leave};
+const hone_tile hone_tile_amx = {32, 32, 32, {512, 256, 3}, {512, 256, 3}, 6, 6, pack_a, pack_b, tile, enter, leave};
+/*
+ * Measured. Where B is cut, a block's bf16 numbers fill half the second cache and A passes by once for each: few blocks.
+ * B transposed costs turning C after each kc: longer ones. Otherwise short: a panel of B then stays in the first cache.
+ */
+const hone_tile hone_tile_amx_bf16_columns = {
+    32, 32, 32, {256, 256, 3}, {1024, 512, 1}, 6, 2, pack_a, pack_bf16_columns, tile_bf16_columns, enter, leave};
+const hone_tile hone_tile_amx_bf16_rows = {
+    32, 32, 32, {512, 256, 3}, {1024, 512, 1}, 6, 2, pack_b_in_order, pack_bf16_rows, tile_bf16_rows, enter, leave};
 #endif

@@ -107,8 +107,9 @@ HONE_TARGET_AVX512 static void tile(int64_t k, const char *a, const char *b, flo
   else multiply(k, (const float *)a, (const float *)b, c, ldc, accumulate, 0);
 }
 
+#define CUT {320, 256, 3}
 static void nothing(void) {}
 
-const hone_tile hone_tile_avx512 = {MR, NR, 1, 320, 4, 4, pack_a, pack_b, tile, nothing, nothing};
-const hone_tile hone_tile_avx512_bf16 = {MR, NR, 1, 320, 4, 4, pack_a, pack_b_bf16, tile, nothing, nothing};
+const hone_tile hone_tile_avx512 = {MR, NR, 1, CUT, CUT, 4, 4, pack_a, pack_b, tile, nothing, nothing};
+const hone_tile hone_tile_avx512_bf16 = {MR, NR, 1, CUT, CUT, 4, 4, pack_a, pack_b_bf16, tile, nothing, nothing};
 #endif

@@ -7,6 +7,8 @@
 /* Above these, packing pays. */
 #define MOST_DOTS 16
 #define MOST_STRIPS 8
+/* With the larger operand in bf16 AMX hardly has to pack, and wins earlier. */
+#define MOST_DOTS_BESIDE_AMX 8
 /* Shorter sums are mostly the work of adding up lanes. */
 #define LEAST_K 64
 /* Fewer multiplications than this are not worth a second body of the pool. */
@@ -58,7 +60,8 @@ int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float a
                        int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta,
                        const float *bias, float *c, int64_t ldc) {
   if (k < LEAST_K) return 0;
-  const int dots_of_rows = m <= MOST_DOTS && trans_b, strips = m <= MOST_STRIPS && !trans_b;
+  const int most_dots = b_is_bf16 && hone_cpu_isa() == HONE_ISA_AMX ? MOST_DOTS_BESIDE_AMX : MOST_DOTS;
+  const int dots_of_rows = m <= most_dots && trans_b, strips = m <= MOST_STRIPS && !trans_b;
   const int dots_of_columns = !dots_of_rows && !strips && n <= MOST_DOTS && !trans_a;
   if (!dots_of_rows && !strips && !dots_of_columns) return 0;
 

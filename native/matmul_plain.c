@@ -26,6 +26,7 @@ static inline __attribute__((always_inline)) void pack(char *out, int64_t panel_
   }
 }
 
+#define CUT {256, 256, 3}
 static void nothing(void) {}
 
 #if defined(__x86_64__)
@@ -61,8 +62,8 @@ HONE_TARGET_AVX2 static void tile_avx2(int64_t k, const char *packed_a, const ch
   }
 }
 
-const hone_tile hone_tile_avx2 = {6, 16, 1, 256, 4, 4, pack_a_avx2, pack_b_avx2, tile_avx2, nothing, nothing};
-const hone_tile hone_tile_avx2_bf16 = {6, 16, 1, 256, 4, 4, pack_a_avx2, pack_b_avx2_bf16, tile_avx2, nothing, nothing};
+const hone_tile hone_tile_avx2 = {6, 16, 1, CUT, CUT, 4, 4, pack_a_avx2, pack_b_avx2, tile_avx2, nothing, nothing};
+const hone_tile hone_tile_avx2_bf16 = {6, 16, 1, CUT, CUT, 4, 4, pack_a_avx2, pack_b_avx2_bf16, tile_avx2, nothing, nothing};
 #endif
 
 static void pack_a_scalar(char *out, int64_t panel_bytes, const hone_vectors *p) { pack(out, panel_bytes, p, 4, 0); }
@@ -81,5 +82,5 @@ static void tile_scalar(int64_t k, const char *packed_a, const char *packed_b, f
     for (int j = 0; j < 8; j++) c[i * ldc + j] = accumulate ? c[i * ldc + j] + sums[i][j] : sums[i][j];
 }
 
-const hone_tile hone_tile_scalar = {4, 8, 1, 256, 4, 4, pack_a_scalar, pack_b_scalar, tile_scalar, nothing, nothing};
-const hone_tile hone_tile_scalar_bf16 = {4, 8, 1, 256, 4, 4, pack_a_scalar, pack_b_scalar_bf16, tile_scalar, nothing, nothing};
+const hone_tile hone_tile_scalar = {4, 8, 1, CUT, CUT, 4, 4, pack_a_scalar, pack_b_scalar, tile_scalar, nothing, nothing};
+const hone_tile hone_tile_scalar_bf16 = {4, 8, 1, CUT, CUT, 4, 4, pack_a_scalar, pack_b_scalar_bf16, tile_scalar, nothing, nothing};

@@ -20,6 +20,11 @@ export function resolveSpec(
   lowering: Lowering = "cpu",
 ): ResolvedSpec {
   const { config } = source;
+  for (const key of ["microBatchTokens", "threads"] as const) {
+    const value = options[key] ?? 1;
+    if (!Number.isInteger(value) || value < 1)
+      throw new UserError(`Cannot create engine with ${key} ${value}: expected a positive integer`);
+  }
   if (options.lora !== undefined && options.adapter !== undefined) {
     throw new UserError(
       "Cannot create engine with both lora and adapter: an adapter folder brings its own rank, alpha and targets. Leave one out",
@@ -74,7 +79,7 @@ function freshLora({
 }: NonNullable<EngineOptions["lora"]>): LoraConfig {
   if (!Number.isInteger(rank) || rank < 1)
     throw new UserError(`Cannot create adapter of rank ${rank}: expected a positive integer`);
-  if (!(alpha > 0))
+  if (!(alpha > 0 && Number.isFinite(alpha)))
     throw new UserError(`Cannot create adapter with alpha ${alpha}: expected a positive number`);
   return { rank, alpha, rsLora, targets: resolveTargets(targets, "the lora option") };
 }

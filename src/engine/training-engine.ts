@@ -259,7 +259,10 @@ export class TrainingEngine {
       const path = join(this.#source.folder!, file);
       if (existsSync(path)) copyFileSync(path, join(directory, file));
     }
-    const json = { ...this.#source.json, torch_dtype: "float32" };
+    // transformers 5 writes `dtype`, older ones `torch_dtype`; either, left as it was, would round what was trained.
+    const stored = this.#source.json["dtype"] === undefined ? "torch_dtype" : "dtype";
+    const { dtype: _dtype, torch_dtype: _torchDtype, ...rest } = this.#source.json;
+    const json = { ...rest, [stored]: "float32" };
     writeFileAside(join(directory, "config.json"), (sink) =>
       sink.write(Buffer.from(`${JSON.stringify(json, null, 2)}\n`)),
     );

@@ -231,6 +231,17 @@ describe("refusals", () => {
       "Cannot create adapter with alpha NaN: expected a positive number",
     ],
     [
+      "alpha without end",
+      { lora: { rank: 1, alpha: Number.POSITIVE_INFINITY } },
+      "Cannot create adapter with alpha Infinity: expected a positive number",
+    ],
+    ["no threads", { threads: 0 }, "Cannot create engine with threads 0: expected a positive integer"],
+    [
+      "half a token",
+      { microBatchTokens: 0.5 },
+      "Cannot create engine with microBatchTokens 0.5: expected a positive integer",
+    ],
+    [
       "an unknown target",
       { lora: { ...LORA, targets: ["q_proj", "qproj"] } },
       'Cannot place adapters of the lora option: target module "qproj" is unknown, expected "all-linear" or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',

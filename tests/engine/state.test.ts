@@ -5,7 +5,15 @@ import { describe, expect, it } from "vitest";
 import { UserError } from "../../src/base/index.js";
 import { type EngineOptions, TrainingEngine } from "../../src/engine/index.js";
 import { readGoldenModel, readGoldenTensors } from "../golden/read.js";
-import { ADAM, editJson, largestGap, randomDatums, temporaryFolder, writeTinyModel } from "./tiny-models.js";
+import {
+  ADAM,
+  editJson,
+  largestGap,
+  randomDatums,
+  TINY_CONFIG,
+  temporaryFolder,
+  writeTinyModel,
+} from "./tiny-models.js";
 
 const folder = temporaryFolder();
 const model = await writeTinyModel(join(folder, "model"));
@@ -254,6 +262,21 @@ describe("a bad state is refused and changes nothing", () => {
   });
 });
 
+it.each(["dtype", "torch_dtype"])(
+  "saveWeights() says float32 in the %s that a bf16 model came with",
+  async (key) => {
+    const config = { ...TINY_CONFIG, [key]: "bfloat16" };
+    const engine = await TrainingEngine.create({ model: { config, seed: 1 } });
+    const target = join(folder, key);
+    engine.saveWeights(target);
+    await engine.close();
+    expect(JSON.parse(readFileSync(join(target, "config.json"), "utf8"))).toEqual({
+      ...config,
+      [key]: "float32",
+    });
+  },
+);
+
 it("a folder that saveWeights() wrote has all that the source's folder had", async () => {
   const source = join(folder, "with-tokenizer");
   cpSync(model, source, { recursive: true });
@@ -265,6 +288,9 @@ it("a folder that saveWeights() wrote has all that the source's folder had", asy
   await engine.close();
   expect(readFileSync(join(target, "tokenizer.json"), "utf8")).toBe("{}");
   expect(existsSync(join(target, "notes.txt"))).toBe(false);
+  expect(JSON.parse(readFileSync(join(target, "config.json"), "utf8"))).toMatchObject({
+    torch_dtype: "float32",
+  });
   expect(readGoldenTensors(join(target, "model.safetensors"))).toEqual(
     readGoldenTensors(join(source, "model.safetensors")),
   );

@@ -386,7 +386,10 @@ export class TrainingEngine {
   #executable(key: string, compile: () => ReturnType<typeof compileTraining>): Promise<Executable> {
     let executable = this.#executables.get(key);
     if (executable === undefined) {
-      const { threads, gradientCheckpointing: keepDuplicates = false } = this.#options;
+      const { threads, gradientCheckpointing = false } = this.#options;
+      // Stock operators widen 4-bit weights in the graph: merged, each would stay widened from the forward pass to the backward.
+      const widensInGraph = this.#spec.quantised !== null && this.#runtime.lowering !== "native";
+      const keepDuplicates = gradientCheckpointing || widensInGraph;
       executable = Executable.create(this.#runtime, compile(), {
         keepDuplicates,
         planMemory: plansMemory(this.#spec, this.#options),

@@ -51,6 +51,14 @@ interface Kernels {
   readonly limit: (isa: number) => number;
   readonly multiply: (test: Case, seed?: number) => Product;
   readonly run: (test: Case, seed?: number) => Outcome;
+  /** a bT on two threads, b in float32 or in bf16. */
+  readonly multiplyRows: (
+    m: number,
+    n: number,
+    k: number,
+    a: Float32Array,
+    b: Float32Array | Uint16Array,
+  ) => Float32Array;
 }
 
 /** Something else's number, in the gaps between rows. */
@@ -132,7 +140,13 @@ function loadKernels(): Kernels {
     }
     return { c, gapsKept, worst, rms: Math.sqrt(squares / (m * n)) };
   };
-  return { limit, multiply, run };
+  const multiplyRows: Kernels["multiplyRows"] = (m, n, k, a, b) => {
+    const c = new Float32Array(m * n);
+    const call = b instanceof Uint16Array ? gemmBf16 : gemm;
+    call(threadPool(2), m, n, k, 1, a, k, 0, b, k, 1, 0, null, c, n);
+    return c;
+  };
+  return { limit, multiply, run, multiplyRows };
 }
 
 const bytesOf = (values: Float32Array): Buffer => Buffer.from(values.buffer);
@@ -141,7 +155,7 @@ const built = existsSync(kernelLibraryPath());
 const title = built ? "matrix multiply" : "matrix multiply (skipped: the kernel library is not built)";
 
 describe.skipIf(!built)(title, () => {
-  const { limit, multiply, run } = built ? loadKernels() : ({} as Kernels);
+  const { limit, multiply, run, multiplyRows } = built ? loadKernels() : ({} as Kernels);
   const TRANSPOSES = [
     { transA: false, transB: false },
     { transA: false, transB: true },
@@ -252,6 +266,33 @@ describe.skipIf(!built)(title, () => {
       });
     });
   }
+
+  it("takes an operand that is too large to be packed at once in parts", () => {
+    // 64 columns of 200,000 are 77 MB packed, 26 MB in bf16: one panel of 32 columns at a time.
+    const [m, n, k] = [65, 64, 200_000];
+    const pattern = (count: number, prime: number): Float32Array => {
+      const values = new Float32Array(count);
+      for (let i = 0; i < count; i++) values[i] = ((i * prime) % 1021) / 512 - 1;
+      return values;
+    };
+    const [a, drawn] = [pattern(m * k, 7919), pattern(n * k, 104_729)];
+    const halves = bf16Of(drawn);
+    for (const b of [drawn, halves]) {
+      const numbers = b === halves ? widened(halves) : drawn;
+      const c = multiplyRows(m, n, k, a, b);
+      for (const i of [0, 31, 64]) {
+        for (const j of [0, 31, 32, 63]) {
+          let [sum, size] = [0, 0];
+          for (let l = 0; l < k; l++) {
+            const product = a[i * k + l]! * numbers[j * k + l]!;
+            sum += product;
+            size += Math.abs(product);
+          }
+          expect(Math.abs(c[i * n + j]! - sum) / size).toBeLessThan(3e-7);
+        }
+      }
+    }
+  });
 
   const amx = ISAS.indexOf("amx");
   const hasAmx = built && limit(amx) === amx;

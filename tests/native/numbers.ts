@@ -75,13 +75,15 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 /** The upper halves of floats: bf16, cut off rather than rounded. */
 export function bf16Of(values: Float32Array): Uint16Array {
-  return Uint16Array.from(
-    new Uint32Array(values.buffer, values.byteOffset, values.length),
-    (bits) => bits >>> 16,
-  );
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = bits[i]! >>> 16;
+  return halves;
 }
 
 /** The floats that bf16 numbers are. */
 export function widened(halves: Uint16Array): Float32Array {
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+  const bits = new Uint32Array(halves.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = halves[i]! << 16;
+  return new Float32Array(bits.buffer);
 }

@@ -68,9 +68,14 @@ export const ScatterAddRows = {
         [emit.constant("float32", [], [0]), emit.shape([rows, ...updates!.shape.slice(1)])],
         [base],
       );
-      const column = emit.fresh("column");
-      emit.node("Unsqueeze", [emit.name(indices!), emit.constant("int64", [1], [1])], [column]);
-      emit.node("ScatterND", [base, column, emit.name(updates!)], [emit.name(outputs[0]!)], {
+      const [column, everywhere] = [emit.fresh("column"), emit.fresh("everywhere")];
+      const inner = updates!.shape.slice(1);
+      const axes = inner.map((_, axis) => axis + 1);
+      emit.node("Unsqueeze", [emit.name(indices!), emit.constant("int64", [axes.length], axes)], [column]);
+      emit.node("Expand", [column, emit.shape(updates!.shape)], [everywhere]);
+      // Not ScatterND: onnxruntime shares its updates out among threads, and two that add to one row lose summands.
+      emit.node("ScatterElements", [base, everywhere, emit.name(updates!)], [emit.name(outputs[0]!)], {
+        axis: 0,
         reduction: "add",
       });
     },

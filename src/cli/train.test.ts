@@ -154,7 +154,7 @@ it("hone train sft --json prints one object per line and nothing else", () => {
   expect(existsSync(join(project, "runs/sft-3/adapter/adapter_config.json"))).toBe(true);
 });
 
-it("hone train sft --dry-run does one step and writes nothing", () => {
+it("hone train sft --dry-run shows the loss before training and writes nothing", () => {
   const before = readdirSync(join(project, "runs"));
   const { code, stdout } = hone("train", "sft", "-c", "sft.yaml", "--dry-run");
   expect(code).toBe(0);

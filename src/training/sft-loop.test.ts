@@ -480,7 +480,7 @@ describe("dryRunSft()", () => {
     );
   });
 
-  it("does one update on ten rows and shows rows, arithmetic, memory and time", async () => {
+  it("does two updates on ten rows, times the second and shows rows, arithmetic, memory and time", async () => {
     const client = new BigramClient();
     const config = parseConfig("model: m\ndata: { train: t.jsonl }\nbatchSize: 4", "x", SftConfig);
     const report = await dryRunSft({
@@ -491,8 +491,9 @@ describe("dryRunSft()", () => {
       memoryBytes: 3 * 2 ** 29,
       data: dataOf(["2 rows are odd"]),
     });
-    expect(client.calls).toEqual(["forwardBackward 10", "optimStep 0.0000200"]);
-    // One tick of the clock: 250 ms for ten rows.
+    const update = ["forwardBackward 10", "optimStep 0.0000200"];
+    expect(client.calls).toEqual([...update, ...update]);
+    // One tick of the clock, around the second update: 250 ms for ten rows.
     const ten = lengths.slice(0, 10).reduce((sum, length) => sum + length, 0);
     expect(report.tokensPerSecond).toBe(ten * 4);
     expect(report.totalSteps).toBe(24);

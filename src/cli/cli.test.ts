@@ -296,6 +296,9 @@ it("hone convert names what is wrong with a checkpoint or a tokenizer, and leave
     stderr:
       "Cannot convert none.bin: there is no such file, expected a llama2.c checkpoint (.bin) or a GGUF file (.gguf)\n",
   });
+  expect(hone(["convert", ".", "m"], directory).stderr).toContain(
+    "Cannot convert .: it is no file, expected",
+  );
   // dim 4, hidden_dim 4, one layer, one head, vocabulary 2, context 1: 4·(8 + 4 + 64 + 4 + 48 + 4) + 4·(2 + 2) bytes.
   const header = Int32Array.from([4, 4, 1, 1, 1, 2, 1]);
   const weights = new Float32Array(8 + 4 + 4 * 16 + 4 + 3 * 16 + 4 + 4).fill(0.5);
@@ -306,6 +309,10 @@ it("hone convert names what is wrong with a checkpoint or a tokenizer, and leave
     stderr: "Cannot read llama2.c tokenizer tok.bin: byte 8 gives token 0 a length of 100, expected 0 to 1\n",
   });
   expect(existsSync(join(directory, "m"))).toBe(false);
+  expect(hone(["convert", "a.bin", "tok.bin"], directory)).toMatchObject({
+    code: 2,
+    stderr: "Cannot write model to tok.bin: it is a file, expected a new or empty directory\n",
+  });
   expect(hone(["convert", "a.bin", "m"], directory).stdout).toBe(
     "Wrote a llama of 1 layers of width 4 to m\nIt has no tokenizer yet: name one with --tokenizer, or copy tokenizer.json into it\n",
   );

@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Sqlite from "libsql";
-import { UserError } from "../base/index.js";
+import { messageOf, UserError } from "../base/index.js";
 
 /** How long a writer waits for another process's transaction. */
 const BUSY_TIMEOUT_MS = 15_000;
@@ -48,9 +48,16 @@ export interface StoreDatabase {
   close(): void;
 }
 
-/** Opens `path`, making or migrating it. @throws UserError when the file is not a store or is newer than this program. */
+/** Opens `path`, making or migrating it. @throws UserError when it cannot be made, is not a store or is newer than this program. */
 export function openDatabase(path: string): StoreDatabase {
-  mkdirSync(dirname(path), { recursive: true });
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw new UserError(
+      `Cannot open run store ${path}: its directory cannot be made (${messageOf(error)}), expected a project directory that can be written to. Name another with output or --project`,
+      { cause: error },
+    );
+  }
   try {
     return migrated(new Sqlite(path, { timeout: BUSY_TIMEOUT_MS }), path);
   } catch (error) {

@@ -279,6 +279,10 @@ it("openRunStore() refuses a file that is no database and one that a newer Hone 
   expect(() => openRunStore(directory)).toThrow(
     `Cannot open run store ${path}: its schema version is 99, expected 1 or less. Update hone-ai`,
   );
+  writeFileSync(join(directory, "file"), "");
+  expect(() => openRunStore(join(directory, "file"))).toThrow(
+    `Cannot open run store ${join(directory, "file/.hone/store.sqlite")}: its directory cannot be made (ENOTDIR`,
+  );
   for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix, { force: true });
   writeFileSync(path, "not a database ".repeat(100));
   expect(() => openRunStore(directory)).toThrow(

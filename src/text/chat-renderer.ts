@@ -96,7 +96,7 @@ function readTemplate(directory: string): Pick<ChatRendererOptions, "template" |
     return { template: Object.fromEntries(entries), where };
   }
   throw new UserError(
-    `Cannot render chat: ${directory} has no chat_template.jinja and "chat_template" of tokenizer_config.json is ${describe(value)}, expected a template. Name one, for example CHATML_TEMPLATE`,
+    `Cannot render chat: ${directory} has no chat_template.jinja and "chat_template" of tokenizer_config.json is ${describe(value)}, expected a template. Add chat_template.jinja, or make the tokenizer with one: hone tokenizer train --chat`,
   );
 }
 

@@ -2,10 +2,10 @@
 import { UserError } from "../base/index.js";
 import type { Tokenizer } from "./tokenizer.js";
 
-/** @throws UserError when the tokenizer can give an id for which the embedding has no row */
-export function checkFits(tokenizer: Tokenizer, embeddingRows: number): void {
+/** @throws UserError when the tokenizer of `directory` can give an id for which the embedding has no row */
+export function checkFits(tokenizer: Tokenizer, directory: string, embeddingRows: number): void {
   if (tokenizer.vocabSize <= embeddingRows) return;
   throw new UserError(
-    `Cannot use tokenizer with model: its largest id is ${tokenizer.vocabSize - 1} but the embedding has ${embeddingRows} rows, expected at least ${tokenizer.vocabSize}. Use the tokenizer that the model was made with, or enlarge the embedding`,
+    `Cannot use tokenizer of ${directory} with its model: its largest id is ${tokenizer.vocabSize - 1} but the embedding has ${embeddingRows} rows, expected at least ${tokenizer.vocabSize}. Use the tokenizer that the model was made with, or enlarge the embedding`,
   );
 }

@@ -118,7 +118,7 @@ describe("render()", () => {
   it("needs a template to be named when a directory has none", () => {
     const directory = join(golden, "small");
     expect(() => createChatRenderer(directory)).toThrow(
-      `Cannot render chat: ${directory} has no chat_template.jinja and "chat_template" of tokenizer_config.json is missing, expected a template. Name one, for example CHATML_TEMPLATE`,
+      `Cannot render chat: ${directory} has no chat_template.jinja and "chat_template" of tokenizer_config.json is missing, expected a template. Add chat_template.jinja, or make the tokenizer with one: hone tokenizer train --chat`,
     );
   });
 

@@ -198,9 +198,9 @@ describe("describeToken()", () => {
 
 describe("checkFits()", () => {
   it("refuses a tokenizer with ids beyond the embedding", () => {
-    expect(() => checkFits(small, 1000)).not.toThrow();
-    expect(() => checkFits(small, 999)).toThrow(
-      "Cannot use tokenizer with model: its largest id is 999 but the embedding has 999 rows, expected at least 1000",
+    expect(() => checkFits(small, "m", 1000)).not.toThrow();
+    expect(() => checkFits(small, "m", 999)).toThrow(
+      "Cannot use tokenizer of m with its model: its largest id is 999 but the embedding has 999 rows, expected at least 1000",
     );
   });
 });

@@ -1,5 +1,5 @@
 /** `hone convert`: a model of llama2.c or in a GGUF file, with its tokenizer, in Hugging Face layout. */
-import { existsSync, statSync, writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../base/index.js";
 import { type ConvertedModel, readGgufModel, readLlama2c, writeHuggingFaceFolder } from "../../nn/index.js";
@@ -30,7 +30,7 @@ export async function convert(source: string, directory: string, options: Conver
     await fillNewDirectory(directory, "model", (aside) => {
       writeTokenizer?.(aside);
       if (writeTokenizer !== undefined) {
-        checkFits(loadTokenizer(aside), Number(model.config["vocab_size"]));
+        checkFits(loadTokenizer(aside), directory, Number(model.config["vocab_size"]));
       }
       writeHuggingFaceFolder(aside, model, {
         dtype: STORED[options.dtype],
@@ -55,9 +55,10 @@ interface Source {
 }
 
 function openSource(source: string, tokenizer: string | undefined): Source {
-  if (!existsSync(source) || !statSync(source).isFile()) {
+  const found = statSync(source, { throwIfNoEntry: false });
+  if (found === undefined || !found.isFile()) {
     throw new UserError(
-      `Cannot convert ${source}: there is no such file, expected a llama2.c checkpoint (.bin) or a GGUF file (.gguf)`,
+      `Cannot convert ${source}: ${found === undefined ? "there is no such file" : "it is no file"}, expected a llama2.c checkpoint (.bin) or a GGUF file (.gguf)`,
     );
   }
   const fromDirectory =

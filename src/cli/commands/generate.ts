@@ -25,7 +25,7 @@ export async function generate(model: string, options: GenerateOptions): Promise
     ...(threads === undefined ? {} : { threads }),
   });
   try {
-    checkFits(tokenizer, client.info.vocabularySize);
+    checkFits(tokenizer, model, client.info.vocabularySize);
     const tokens = [...prompt];
     const text = (): string => tokenizer.decode(tokens, { skipSpecialTokens: true });
     const before = text();

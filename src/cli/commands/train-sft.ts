@@ -40,7 +40,7 @@ export async function trainSft(options: TrainSftOptions): Promise<void> {
   announce(output, { config, data, tokenizer, memoryBytes, isPreviewed: !options.dryRun });
   const client = await createTrainingClient(engineOptions);
   try {
-    checkFits(tokenizer, client.info.vocabularySize);
+    checkFits(tokenizer, config.model, client.info.vocabularySize);
     output.record("engine", { ...client.info, memoryBytes });
     output.print(`Computing with ${client.info.runtime}`);
     if (options.dryRun) {

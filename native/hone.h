@@ -174,6 +174,10 @@ HONE_API hone_status hone_matmul_q4(hone_pool *pool, int64_t m, int64_t n_out, i
 HONE_API hone_status hone_gather_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t count, const uint16_t *table,
                                       const int64_t *indices, float *out);
 
+/* out = 0, then out[indices[i]] += updates[i] for i = 0, 1, ...; updates [count, width], out [rows, width] (gather.c). */
+HONE_API hone_status hone_scatter_add(hone_pool *pool, int64_t rows, int64_t width, int64_t count, const int64_t *indices,
+                                      const float *updates, float *out);
+
 /*
  * One AdamW step in place, as torch.optim.AdamW (adamw.c). g is multiplied by grad_scale first; step counts from 1.
  *

@@ -319,6 +319,21 @@ static hone_status gather(hone_pool *pool, const hone_call *call) {
                           call->inputs[1], call->outputs[0]);
 }
 
+/* ---- ScatterAddRows: the first input has the result's rows, and nothing else that is read ---------------- */
+
+static const char *scatter_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  if (in[0].rank != 2 || in[1].rank != 1 || in[2].rank != 2) return "sizes and updates must be matrices and indices a row";
+  if (differ(in[1].dims[0], in[2].dims[0])) return "there are not as many indices as updates";
+  matrix(&out[0], in[0].dims[0], in[2].dims[1]);
+  return NULL;
+}
+
+static hone_status scatter(hone_pool *pool, const hone_call *call) {
+  return hone_scatter_add(pool, size_of(call, 0, 0), size_of(call, 2, 1), size_of(call, 2, 0), call->inputs[1],
+                          call->inputs[2], call->outputs[0]);
+}
+
 #define HEAD_ATTRIBUTES {{"heads", 0, 0}, {"kvHeads", 0, 0}, {"scale", 1, 1}, {"window", 0, 0}}
 
 /* name, inputs, of them required, outputs, of them required, types of inputs, of outputs, attributes, functions, masks */
@@ -348,5 +363,6 @@ const hone_op hone_ops[] = {
     {"LogprobsWithGradBf16", 4, 4, 3, 1, {FLOAT, UINT16, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT}, {{0}},
      logprobs_with_grad_shape, logprobs_with_grad_bf16, 0, -1},
     {"GatherRowsBf16", 2, 2, 1, 1, {UINT16, INT64}, {FLOAT}, {{0}}, gather_shape, gather, 0, -1},
+    {"ScatterAddRows", 3, 3, 1, 1, {FLOAT, INT64, FLOAT}, {FLOAT}, {{0}}, scatter_shape, scatter, 0, -1},
     {0},
 };

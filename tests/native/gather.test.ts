@@ -1,4 +1,4 @@
-/** Rows of a bf16 table as floats. */
+/** Rows of a bf16 table as floats, and rows added up by index. */
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/base/index.js";
 import { missing, openKernels } from "./library.js";
@@ -34,6 +34,30 @@ describe.skipIf(missing !== undefined)(
           expect(Buffer.compare(Buffer.from(out.buffer), wanted)).toBe(0);
         }
         kernels.limit(-1);
+      },
+    );
+
+    it.each([1, 31, 32, 33, 100])(
+      "adds rows of %i numbers up in the order of their indices, the same bits on two threads",
+      (width) => {
+        const [rows, count] = [5, 400];
+        const at = BigInt64Array.from({ length: count }, (_, i) => BigInt(i % 7 === 0 ? 4 : i % 3));
+        const updates = normals(new Random(width), count * width);
+        const wanted = new Float32Array(rows * width);
+        updates.forEach((update, i) => {
+          wanted[Number(at[Math.floor(i / width)]) * width + (i % width)]! += update;
+        });
+        for (const { isa } of kernels.isas) {
+          kernels.limit(isa);
+          const out = new Float32Array(rows * width).fill(Number.NaN);
+          kernels.run("scatter_add", rows, width, count, at, updates, out);
+          expect(out).toEqual(wanted);
+        }
+        kernels.limit(-1);
+        const outside = BigInt64Array.of(5n);
+        expect(
+          kernels.status("scatter_add", rows, width, 1, outside, updates, new Float32Array(5 * width)),
+        ).toBe(3);
       },
     );
 

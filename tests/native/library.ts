@@ -54,6 +54,8 @@ const SIGNATURES = {
     "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, const float *d_logprobs, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *d_hidden",
   gather_bf16:
     "int64_t rows, int64_t width, int64_t count, const uint16_t *table, const int64_t *indices, _Out_ float *out",
+  scatter_add:
+    "int64_t rows, int64_t width, int64_t count, const int64_t *indices, const float *updates, _Out_ float *out",
   matmul_q4:
     "int64_t m, int64_t n_out, int64_t k_in, int64_t block, int transposed, const float *x, const uint8_t *packed, const float *scales, const uint8_t *zeros, _Out_ float *y",
   adamw:

@@ -61,23 +61,20 @@ export const ScatterAddRows = {
   types: ([, updates], { rows }) => [{ shape: [rows, ...updates!.shape.slice(1)], dtype: "float32" }],
   vjp: ({ inputs: [indices], outputGrads: [dy] }) => [null, gatherRows(dy!, indices!)],
   lower: {
-    primitives: (emit, { inputs: [indices, updates], outputs, attributes: { rows } }) => {
-      const base = emit.fresh("zeros");
+    primitives: emitScatterAdd,
+    native: (emit, node) => {
+      const { inputs, outputs, attributes } = node;
+      const [indices, updates] = inputs;
+      if (updates!.shape.length !== 2) return emitScatterAdd(emit, node);
+      const sizes = emit.fresh("sizes");
+      emit.node("Expand", [emit.constant("float32", [], [0]), emit.shape([attributes.rows, 1])], [sizes]);
       emit.node(
-        "Expand",
-        [emit.constant("float32", [], [0]), emit.shape([rows, ...updates!.shape.slice(1)])],
-        [base],
+        "ScatterAddRows",
+        [sizes, emit.name(indices!), emit.name(updates!)],
+        [emit.name(outputs[0]!)],
+        {},
+        "hone",
       );
-      const [column, everywhere] = [emit.fresh("column"), emit.fresh("everywhere")];
-      const inner = updates!.shape.slice(1);
-      const axes = inner.map((_, axis) => axis + 1);
-      emit.node("Unsqueeze", [emit.name(indices!), emit.constant("int64", [axes.length], axes)], [column]);
-      emit.node("Expand", [column, emit.shape(updates!.shape)], [everywhere]);
-      // Not ScatterND: onnxruntime shares its updates out among threads, and two that add to one row lose summands.
-      emit.node("ScatterElements", [base, everywhere, emit.name(updates!)], [emit.name(outputs[0]!)], {
-        axis: 0,
-        reduction: "add",
-      });
     },
   },
   reference: ([indices, updates], _attributes, [shape]) => {
@@ -89,6 +86,28 @@ export const ScatterAddRows = {
     return [result];
   },
 } satisfies Op<{ readonly rows: Dim }>;
+
+function emitScatterAdd(
+  emit: Emitter,
+  { inputs: [indices, updates], outputs, attributes: { rows } }: TypedNode<{ readonly rows: Dim }>,
+): void {
+  const base = emit.fresh("zeros");
+  emit.node(
+    "Expand",
+    [emit.constant("float32", [], [0]), emit.shape([rows, ...updates!.shape.slice(1)])],
+    [base],
+  );
+  const [column, everywhere] = [emit.fresh("column"), emit.fresh("everywhere")];
+  const inner = updates!.shape.slice(1);
+  const axes = inner.map((_, axis) => axis + 1);
+  emit.node("Unsqueeze", [emit.name(indices!), emit.constant("int64", [axes.length], axes)], [column]);
+  emit.node("Expand", [column, emit.shape(updates!.shape)], [everywhere]);
+  // Not ScatterND: onnxruntime shares its updates out among threads, and two that add to one row lose summands.
+  emit.node("ScatterElements", [base, everywhere, emit.name(updates!)], [emit.name(outputs[0]!)], {
+    axis: 0,
+    reduction: "add",
+  });
+}
 
 export function scatterAddRows(indices: Value, updates: Value, rows: Dim): Value {
   return apply(ScatterAddRows, [indices, updates], { rows });

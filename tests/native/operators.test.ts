@@ -210,6 +210,16 @@ describe.skipIf(!built)(title, () => {
     );
   });
 
+  it("ScatterAddRows takes its rows from an input of that many, and adds in place of none", async () => {
+    const [sizes, updates, y] = [empty([3, 1]), float32([3, 2], [1, 2, 3, 4, 5, 6]), empty([3, 2])];
+    const add = node("ScatterAddRows", ["sizes", "at", "updates"], ["y"]);
+    await run(add, { sizes, at: int64([2, 0, 2]), updates }, { y }, true);
+    expect([...y.data]).toEqual([3, 4, 0, 0, 6, 8]);
+    await expect(run(add, { sizes, at: int64([2, 0, -1]), updates }, { y })).rejects.toThrow(
+      /ScatterAddRows: a target or position is outside its table/,
+    );
+  });
+
   it("multiplies empty matrices", async () => {
     const y = float32([0, 2], []);
     await run(node("MatMul", ["a", "b"], ["y"]), { a: float32([0, 3], []), b }, { y }, true);

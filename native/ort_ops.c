@@ -217,8 +217,11 @@ static ort_status *set_output(ort_table api, void *context, size_t index, const 
   int64_t sizes[MOST_RANK];
   const char *names[MOST_RANK];
   for (int axis = 0; axis < shape->rank; axis++) {
-    sizes[axis] = shape->dims[axis].size;
-    names[axis] = shape->dims[axis].size < 0 && shape->dims[axis].symbol != NULL ? shape->dims[axis].symbol : "";
+    const hone_dim dim = shape->dims[axis];
+    /* onnxruntime would keep -1 as a size, find it equal to the next -1, and give both tensors the same memory. */
+    if (dim.size < 0 && (dim.symbol == NULL || dim.symbol[0] == 0)) return NULL;
+    sizes[axis] = dim.size;
+    names[axis] = dim.size < 0 ? dim.symbol : "";
   }
   RETURN_IF_FAILED(ort_create_shape(api)(&info));
   ort_status *failed = ort_set_element_type(api)(info, type);

@@ -43,6 +43,12 @@ export async function trainSft(options: TrainSftOptions): Promise<void> {
     checkFits(tokenizer, config.model, client.info.vocabularySize);
     output.record("engine", { ...client.info, memoryBytes });
     output.print(`Computing with ${client.info.runtime}`);
+    const { maxPositions } = client.info;
+    if (config.maxLength > maxPositions) {
+      output.print(
+        `Warning: maxLength is ${config.maxLength}, but the model was made for ${maxPositions} positions (max_position_embeddings)`,
+      );
+    }
     if (options.dryRun) {
       const colour = process.stdout.isTTY === true;
       const clock = (): number => performance.now();

@@ -306,7 +306,8 @@ it("hone convert names what is wrong with a checkpoint or a tokenizer, and leave
   writeFileSync(join(directory, "tok.bin"), Buffer.from([9, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 65]));
   expect(hone(["convert", "a.bin", "m", "--tokenizer", "tok.bin"], directory)).toMatchObject({
     code: 2,
-    stderr: "Cannot read llama2.c tokenizer tok.bin: byte 8 gives token 0 a length of 100, expected 0 to 1\n",
+    stderr:
+      "Cannot read llama2.c tokenizer tok.bin at byte 4: token 0 of 2 has length 100, expected at most the 1 bytes that are left\n",
   });
   expect(existsSync(join(directory, "m"))).toBe(false);
   expect(hone(["convert", "a.bin", "tok.bin"], directory)).toMatchObject({

@@ -1,18 +1,22 @@
 /** `hone convert`: a model of llama2.c or in a GGUF file, with its tokenizer, in Hugging Face layout. */
-import { statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { statSync } from "node:fs";
 import { UserError } from "../../base/index.js";
-import { type ConvertedModel, readGgufModel, readLlama2c, writeHuggingFaceFolder } from "../../nn/index.js";
-import { checkFits, loadTokenizer } from "../../text/index.js";
-import { ggufVocabulary } from "../gguf-vocabulary.js";
-import { readLlama2cTokenizer } from "../llama2c-tokenizer.js";
+import {
+  type ConvertedModel,
+  type GgufModel,
+  readGgufModel,
+  readLlama2c,
+  writeHuggingFaceFolder,
+} from "../../nn/index.js";
+import {
+  checkFits,
+  ggufTokenizer,
+  llama2cTokenizer,
+  loadTokenizer,
+  writeTokenizer,
+} from "../../text/index.js";
 import { fillNewDirectory } from "../new-directory.js";
 import { createOutput, type OutputOptions } from "../output.js";
-import {
-  type SentencePieceVocabulary,
-  sentencePieceTokenizerConfig,
-  sentencePieceTokenizerJson,
-} from "../sentencepiece-tokenizer.js";
 import { copyTokenizer } from "../tokenizer-files.js";
 
 export interface ConvertOptions extends OutputOptions {
@@ -25,11 +29,11 @@ const STORED = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
 
 export async function convert(source: string, directory: string, options: ConvertOptions): Promise<void> {
   const output = createOutput(options);
-  const { model, writeTokenizer } = openSource(source, options.tokenizer);
+  const { model, tokenizer } = openSource(source, options.tokenizer);
   try {
     await fillNewDirectory(directory, "model", (aside) => {
-      writeTokenizer?.(aside);
-      if (writeTokenizer !== undefined) {
+      if (tokenizer.write !== null) {
+        tokenizer.write(aside);
         checkFits(loadTokenizer(aside), directory, Number(model.config["vocab_size"]));
       }
       writeHuggingFaceFolder(aside, model, {
@@ -41,17 +45,22 @@ export async function convert(source: string, directory: string, options: Conver
     model.close();
   }
   const { model_type: family, num_hidden_layers: layers, hidden_size: hidden } = model.config;
-  output.record("model", { directory, config: model.config, hasTokenizer: writeTokenizer !== undefined });
+  output.record("model", { directory, config: model.config, hasTokenizer: tokenizer.write !== null });
   output.print(`Wrote a ${family} of ${layers} layers of width ${hidden} to ${directory}`);
-  if (writeTokenizer === undefined) {
-    output.print("It has no tokenizer yet: name one with --tokenizer, or copy tokenizer.json into it");
+  if (tokenizer.write === null) {
+    const { reason } = tokenizer;
+    output.print(
+      `${reason}The model has no tokenizer yet: name one with --tokenizer, or copy tokenizer.json into it`,
+    );
   }
 }
 
 interface Source {
   readonly model: ConvertedModel;
-  /** Undefined where no tokenizer is known. */
-  readonly writeTokenizer: ((directory: string) => void) | undefined;
+  /** What writes the tokenizer's files, or null and why there are none: a sentence, or nothing. */
+  readonly tokenizer:
+    | { readonly write: (directory: string) => void }
+    | { readonly write: null; readonly reason: string };
 }
 
 function openSource(source: string, tokenizer: string | undefined): Source {
@@ -72,28 +81,30 @@ function openSource(source: string, tokenizer: string | undefined): Source {
       );
     }
     const model = readGgufModel(source);
-    const vocabulary = fromDirectory === undefined ? ggufVocabulary(model.metadata) : undefined;
-    const own = vocabulary === undefined ? undefined : writerOf(vocabulary);
-    return { model, writeTokenizer: fromDirectory ?? own };
+    return {
+      model,
+      tokenizer: fromDirectory === undefined ? embeddedTokenizer(model) : { write: fromDirectory },
+    };
   }
   const model = readLlama2c(source);
-  if (tokenizer === undefined || fromDirectory !== undefined) return { model, writeTokenizer: fromDirectory };
+  if (fromDirectory !== undefined) return { model, tokenizer: { write: fromDirectory } };
+  if (tokenizer === undefined) return { model, tokenizer: { write: null, reason: "" } };
   try {
-    const vocabulary = readLlama2cTokenizer(tokenizer, Number(model.config["vocab_size"]));
-    return { model, writeTokenizer: writerOf(vocabulary) };
+    const files = llama2cTokenizer(tokenizer, Number(model.config["vocab_size"]));
+    return { model, tokenizer: { write: (directory) => writeTokenizer(directory, files) } };
   } catch (error) {
     model.close();
     throw error;
   }
 }
 
-function writerOf(vocabulary: SentencePieceVocabulary): (directory: string) => void {
-  return (directory) => {
-    writeJson(join(directory, "tokenizer.json"), sentencePieceTokenizerJson(vocabulary));
-    writeJson(join(directory, "tokenizer_config.json"), sentencePieceTokenizerConfig(vocabulary));
-  };
-}
-
-function writeJson(path: string, value: unknown): void {
-  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+/** The vocabulary inside a GGUF file. One of a kind we do not know costs the tokenizer, not the model. */
+function embeddedTokenizer({ metadata }: GgufModel): Source["tokenizer"] {
+  try {
+    const files = ggufTokenizer(Object.fromEntries([...metadata].map(([key, { value }]) => [key, value])));
+    return { write: (directory) => writeTokenizer(directory, files) };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { write: null, reason: `${error.message}. ` };
+  }
 }

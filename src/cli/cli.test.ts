@@ -315,7 +315,7 @@ it("hone convert names what is wrong with a checkpoint or a tokenizer, and leave
     stderr: "Cannot write model to tok.bin: it is a file, expected a new or empty directory\n",
   });
   expect(hone(["convert", "a.bin", "m"], directory).stdout).toBe(
-    "Wrote a llama of 1 layers of width 4 to m\nIt has no tokenizer yet: name one with --tokenizer, or copy tokenizer.json into it\n",
+    "Wrote a llama of 1 layers of width 4 to m\nThe model has no tokenizer yet: name one with --tokenizer, or copy tokenizer.json into it\n",
   );
 });
 

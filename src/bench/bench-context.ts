@@ -42,18 +42,19 @@ export async function openPeer(
 ): Promise<PythonPeer | null> {
   if (python === null) return null;
   note(`starting ${script} ${scriptArguments.join(" ")}`);
-  return startPythonPeer(
-    python,
-    fileURLToPath(new URL(`../../tools/peers/${script}`, import.meta.url)),
-    scriptArguments,
-  );
+  return startPythonPeer(python, peerScript(script), scriptArguments);
+}
+
+/** The path of a script of tools/peers. */
+export function peerScript(script: string): string {
+  return fileURLToPath(new URL(`../../tools/peers/${script}`, import.meta.url));
 }
 
 /** Our contender against the peer in turn, as a result. Both are closed afterwards, also after a failure. */
 export async function compare(
   context: BenchContext,
   name: string,
-  { ours, peer }: { readonly ours: ClosableContender; readonly peer: PythonPeer | null },
+  { ours, peer }: { readonly ours: ClosableContender; readonly peer: ClosableContender | null },
   options: TurnOptions = {},
 ): Promise<BenchResult> {
   try {

@@ -2,11 +2,19 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BenchContext, compare, openPeer, resultOf } from "./bench-context.js";
+import {
+  type BenchContext,
+  type ClosableContender,
+  compare,
+  openPeer,
+  peerScript,
+  resultOf,
+} from "./bench-context.js";
 import { honeSft } from "./hone-sft.js";
 import { distinctLinears, matmulContender, matmulFlops } from "./matmul.js";
 import { measureInTurn } from "./measure-in-turn.js";
 import { MODEL_SHAPES, type StoredAs } from "./model-shape.js";
+import { pythonProgram } from "./python-program.js";
 import type { BenchResult } from "./report.js";
 import { writeSftJob } from "./sft-job.js";
 import { stepFlops } from "./step-flops.js";
@@ -30,7 +38,8 @@ export async function trainBench(context: BenchContext): Promise<BenchResult[]> 
       name: anyWeights,
     });
   }
-  if (wants("sft-vs-trl")) results.push(await againstTrl(context));
+  if (wants("sft-vs-trl")) results.push(await againstTrl(context, "sft-vs-trl", false));
+  if (wants("sft-vs-warm-trl")) results.push(await againstTrl(context, "sft-vs-warm-trl", true));
   return results.filter(({ name }) => wants(name));
 }
 
@@ -103,17 +112,22 @@ async function smallAndMatmul(context: BenchContext): Promise<BenchResult[]> {
   }
 }
 
-async function againstTrl(context: BenchContext): Promise<BenchResult> {
+/** Both sides are whole programs, from being started to the end of training; and TRL once more without its start. */
+async function againstTrl(context: BenchContext, name: string, isWarm: boolean): Promise<BenchResult> {
   const directory = mkdtempSync(join(tmpdir(), "hone-bench-"));
   try {
     const job = writeSftJob(directory, MODEL_SHAPES.tiny, SFT_STEPS);
-    const peer = await openPeer(context, "trl_sft.py", [
-      ...[job.modelDirectory, job.dataFile, String(job.steps), "--serve"],
+    const peerArguments = [
+      ...[job.modelDirectory, job.dataFile, String(job.steps)],
       ...["--rows-per-step", String(job.batchSize), "--max-length", String(job.maxLength)],
       ...["--threads", String(context.threads)],
-    ]);
+    ];
+    const { python } = context;
+    let peer: ClosableContender | null = null;
+    if (isWarm) peer = await openPeer(context, "trl_sft.py", [...peerArguments, "--serve"]);
+    else if (python !== null) peer = await pythonProgram(python, peerScript("trl_sft.py"), peerArguments);
     const ours = honeSft(job, context.threads);
-    return await compare(context, "sft-vs-trl", { ours, peer }, { warmUps: 1, repeats: 5 });
+    return await compare(context, name, { ours, peer }, { warmUps: 1, repeats: isWarm ? 5 : 3 });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -7,6 +7,7 @@ export type { Graph, Lowering, Node, Op, ReferenceArray, Value, ValueType } from
 export { applyAll, nodesOf } from "./graph.js";
 export { peakBytes } from "./memory.js";
 export { emitOnnx, type NamedValue, type OnnxModel } from "./onnx/emit.js";
+export { ONNX_TYPE } from "./onnx/proto.js";
 export * from "./ops/index.js";
 export { commonSubgraphs } from "./passes/common-subgraphs.js";
 export { decompose } from "./passes/decompose.js";

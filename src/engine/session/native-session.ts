@@ -3,8 +3,9 @@
  * Names and tensor handles are kept from run to run, so that a run costs as little as its graph allows.
  */
 import koffi from "koffi";
+import { ONNX_TYPE } from "../../graph/index.js";
 import { BYTES_PER_ELEMENT, type HostTensor, sizeOf } from "../../tensor/index.js";
-import { ELEMENT_TYPE, type OrtApi, type Pointer, takeString } from "./ort-api.js";
+import { type OrtApi, type Pointer, takeString } from "./ort-api.js";
 import type { NamedTensors, Session } from "./session.js";
 
 /** What every session of a runtime shares. */
@@ -129,7 +130,7 @@ export class NativeSession implements Session {
       data.byteLength,
       BigInt64Array.from(shape, BigInt),
       shape.length,
-      ELEMENT_TYPE[dtype],
+      ONNX_TYPE[dtype],
       out,
     );
     ort.check(status, `Cannot run session: "${slot.name}"`);

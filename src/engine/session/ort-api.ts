@@ -6,7 +6,6 @@ import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import koffi from "koffi";
-import type { DType } from "../../tensor/index.js";
 
 /** An address in this process. */
 export type Pointer = bigint;
@@ -99,16 +98,6 @@ const TABLE: Readonly<Record<keyof OrtFunctions, readonly [number, string, reado
 
 /** The version of the table we ask for; any library of this version or later answers it. */
 const API_VERSION = 20;
-
-/** `ONNXTensorElementDataType`. */
-export const ELEMENT_TYPE: Readonly<Record<DType, number>> = {
-  float32: 1,
-  uint8: 2,
-  uint16: 4,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-};
 
 export interface OrtApi extends OrtFunctions {
   /** `OrtApiBase*`, for libraries that register operators. */

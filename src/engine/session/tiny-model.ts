@@ -2,8 +2,9 @@
  * ONNX models of a few nodes, written by hand: for the self-test of a runtime and for the tests of this folder.
  * Real graphs are written by graph/onnx.
  */
+
+import { ONNX_TYPE } from "../../graph/index.js";
 import type { DType } from "../../tensor/index.js";
-import { ELEMENT_TYPE } from "./ort-api.js";
 
 export interface TinyNode {
   readonly opType: string;
@@ -64,7 +65,7 @@ function valueInfo({ name, dtype, shape }: TinyValue): number[] {
   const dimensions = shape.map((size) =>
     field(1, typeof size === "number" ? message(field(1, size)) : message(field(2, size))),
   );
-  const tensor = message(field(1, ELEMENT_TYPE[dtype]), field(2, message(...dimensions)));
+  const tensor = message(field(1, ONNX_TYPE[dtype]), field(2, message(...dimensions)));
   return message(field(1, name), field(2, message(field(1, tensor))));
 }
 

@@ -18,6 +18,10 @@ export interface LossOptions extends CallOptions {
   readonly lossFnConfig?: LossFnConfig;
   /** `forward` leaves out tokens whose weight or advantage is 0: their logprobs are reported as 0. @default false */
   readonly supervisedOnly?: boolean;
+  /** Logprobs are those of softmax(logits / temperature): what a policy sampled at that temperature needs. @default 1 */
+  readonly temperature?: number;
+  /** `forward` leaves the adapter out: the reference policy of LoRA training, at no memory. Ours. @default false */
+  readonly withoutAdapter?: boolean;
 }
 
 export interface TrainingClient {
@@ -49,6 +53,14 @@ export interface TrainingClient {
 export interface SampleOptions extends CallOptions {
   readonly numSamples?: number;
   readonly promptLogprobs?: boolean;
+  /** Which of the sampler's adapters, by name; left out, the base model (or the trainer's current weights). */
+  readonly adapter?: string;
+  /** Streaming: called for every token as it is drawn. Ours. */
+  readonly onToken?: (event: {
+    readonly sample: number;
+    readonly token: number;
+    readonly logprob: number;
+  }) => void;
 }
 
 export interface SamplingClient {

@@ -1,5 +1,5 @@
 /** `hone doctor`: whether this machine can train, and how well. Every check does what it says it checks. */
-import { mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { mkdtempSync, rmSync, statfsSync, statSync } from "node:fs";
 import { availableParallelism, cpus, freemem, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { messageOf, UserError } from "../../base/index.js";
@@ -98,9 +98,11 @@ async function runtimeCheck(): Promise<Check> {
   }
 }
 
-/** Writes and reads a run in a store of its own. */
+/** Writes and reads a run in a store of its own, and looks whether this directory could have one. */
 function storeCheck(): Check {
   const name = "run store";
+  if (statSync(".hone", { throwIfNoEntry: false })?.isDirectory() === false)
+    return { name, status: "failed", detail: ".hone is a file here, expected a directory or nothing" };
   const directory = mkdtempSync(join(tmpdir(), "hone-doctor-"));
   try {
     const store = openRunStore(directory);

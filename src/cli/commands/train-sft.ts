@@ -34,6 +34,29 @@ import { engineOptionsOf, microBatchOf, readJob, type TrainSftOptions } from "..
 export async function trainSft(options: TrainSftOptions): Promise<void> {
   const { config, resumed } = readJob(options);
   const output = createOutput(options);
+  // Opened before the model is loaded: a project that cannot be written is noticed at once.
+  const store = options.dryRun ? null : openRunStore(config.output);
+  try {
+    await trainWith(store, { options, config, resumed, output });
+  } finally {
+    store?.close();
+  }
+}
+
+async function trainWith(
+  store: RunStore | null,
+  {
+    options,
+    config,
+    resumed,
+    output,
+  }: {
+    readonly options: TrainSftOptions;
+    readonly config: SftConfig;
+    readonly resumed: string | undefined;
+    readonly output: Output;
+  },
+): Promise<void> {
   const { tokenizer, data } = await loadData(config, output);
   const engineOptions = engineOptionsOf(config);
   const memoryBytes = estimateMemory(engineOptions, microBatchOf(config, data)).total;
@@ -49,7 +72,7 @@ export async function trainSft(options: TrainSftOptions): Promise<void> {
         `Warning: maxLength is ${config.maxLength}, but the model was made for ${maxPositions} positions (max_position_embeddings)`,
       );
     }
-    if (options.dryRun) {
+    if (store === null) {
       const colour = process.stdout.isTTY === true;
       const clock = (): number => performance.now();
       const report = await dryRunSft({ client, tokenizer, data, config, clock, memoryBytes, colour });
@@ -58,7 +81,7 @@ export async function trainSft(options: TrainSftOptions): Promise<void> {
       output.print(text);
       return;
     }
-    await train({ client, config, data, output, resumed });
+    await train({ store, client, config, data, output, resumed });
   } finally {
     await client.close();
   }
@@ -126,6 +149,7 @@ function announce(
 }
 
 interface Training {
+  readonly store: RunStore;
   readonly client: EmbeddedTrainingClient;
   readonly config: SftConfig;
   readonly data: SftData;
@@ -133,26 +157,21 @@ interface Training {
   readonly resumed: string | undefined;
 }
 
-async function train({ client, config, data, output, resumed }: Training): Promise<void> {
-  const store = openRunStore(config.output);
+async function train({ store, client, config, data, output, resumed }: Training): Promise<void> {
+  const run = resumed === undefined ? createRun(store, config, data) : store.resumeRun(resumed);
+  let status: "finished" | "interrupted" | "failed" = "failed";
   try {
-    const run = resumed === undefined ? createRun(store, config, data) : store.resumeRun(resumed);
-    let status: "finished" | "interrupted" | "failed" = "failed";
-    try {
-      const resumeFrom = run.latestCheckpoint()?.directory;
-      if (resumed !== undefined) run.logEvent("resume", { step: run.step });
-      output.record("run", { id: run.id, directory: run.directory, step: run.step });
-      output.print(`Run ${run.id} in ${shortPath(run.directory)}\n`);
-      const result = await watched({ client, config, data, output, run, resumeFrom });
-      if (result.status === "finished") await finish({ client, config, output, run, result });
-      status = result.status;
-      output.record("end", { id: run.id, ...result });
-      if (result.status === "interrupted") throw new CancelledError(`${result.message}${whereOf(config)}`);
-    } finally {
-      run.close(status);
-    }
+    const resumeFrom = run.latestCheckpoint()?.directory;
+    if (resumed !== undefined) run.logEvent("resume", { step: run.step });
+    output.record("run", { id: run.id, directory: run.directory, step: run.step });
+    output.print(`Run ${run.id} in ${shortPath(run.directory)}\n`);
+    const result = await watched({ client, config, data, output, run, resumeFrom });
+    if (result.status === "finished") await finish({ client, config, output, run, result });
+    status = result.status;
+    output.record("end", { id: run.id, ...result });
+    if (result.status === "interrupted") throw new CancelledError(`${result.message}${whereOf(config)}`);
   } finally {
-    store.close();
+    run.close(status);
   }
 }
 
@@ -176,7 +195,7 @@ async function watched({
   output,
   run,
   resumeFrom,
-}: Omit<Training, "resumed"> & {
+}: Omit<Training, "resumed" | "store"> & {
   readonly run: Run;
   readonly resumeFrom: string | undefined;
 }): Promise<SftResult> {

@@ -1,3 +1,13 @@
-/** Decoding: from logits to tokens. Pure mathematics over numbers; no model, no cache, no text. */
+/** Decoding: from logits to tokens. Pure mathematics over numbers; no model, no cache, no tokenizer. */
+export {
+  type Beam,
+  type BeamOptions,
+  type BeamState,
+  type FinishedBeam,
+  firstBeams,
+  nextBeams,
+} from "./beam.js";
 export { type DrawParams, TokenDistribution } from "./distribution.js";
 export { argmax, createDrawToken, type DrawnToken, type DrawToken, logSumExp } from "./draw.js";
+export { createStopStrings, type StopStrings } from "./stop-strings.js";
+export { createTextStream, type Decode, type TextStream } from "./text-stream.js";

@@ -11,24 +11,29 @@ import type {
   LossFnConfig,
   LossFnName,
   OptimStepOutput,
-  TensorData,
 } from "../protocol/index.js";
-import { type HostTensor, sizeOf, writeFileAside, writeShardedSafetensors } from "../tensor/index.js";
-import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
 import {
-  type Example,
-  firstForeignId,
-  type MicroBatch,
-  packBatch,
-  readExample,
-  splitIntoMicroBatches,
-} from "./batch.js";
+  type HostTensor,
+  hostTensor,
+  sizeOf,
+  writeFileAside,
+  writeShardedSafetensors,
+} from "../tensor/index.js";
+import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
+import { type Example, firstForeignId, packBatch, readExample, splitIntoMicroBatches } from "./batch.js";
 import { allocate, Executable } from "./executable.js";
 import type { EngineOptions } from "./options.js";
+import { Outputs } from "./outputs.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
 import { plansMemory, resolveSpec } from "./spec.js";
 import { openOptimizerState, writeOptimizerState } from "./state-files.js";
-import { compileLogits, compileTraining, gradientName, type ModelSpec } from "./training-graph.js";
+import {
+  compileLogits,
+  compileTraining,
+  gradientName,
+  type ModelSpec,
+  TEMPERATURE,
+} from "./training-graph.js";
 import { openWeightSource, type WeightSource } from "./weight-source.js";
 import { loadWeights, type Weights } from "./weights.js";
 
@@ -50,7 +55,19 @@ export interface ForwardOptions {
   readonly lossFnConfig?: LossFnConfig;
   /** Computes only tokens that can have a gradient; the logprobs of others are reported as 0. @default false */
   readonly supervisedOnly?: boolean;
+  /** Logprobs are those of softmax(logits / temperature). @default 1 */
+  readonly temperature?: number;
+  /** `forward` computes the base model's logprobs, as if there were no adapter. @default false */
+  readonly withoutAdapter?: boolean;
   readonly isCancelled?: IsCancelled;
+}
+
+/** What a call asks of the graph, and the numbers it feeds for that. */
+interface GraphForm {
+  readonly isTempered: boolean;
+  readonly withoutAdapter: boolean;
+  readonly isBackward: boolean;
+  readonly tensors: Readonly<Record<string, HostTensor>>;
 }
 
 /** Files of a model folder, besides config and weights, that go wherever its weights go. */
@@ -124,17 +141,20 @@ export class TrainingEngine {
   async forward(
     data: readonly Datum[],
     lossFn: LossFnName,
-    { lossFnConfig = {}, supervisedOnly = false, isCancelled = never }: ForwardOptions = {},
+    options: ForwardOptions = {},
   ): Promise<ForwardBackwardOutput> {
+    const { lossFnConfig = {}, supervisedOnly = false, isCancelled = never } = options;
     const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
+    const form = this.#formOf(options);
     const collected = new Outputs(examples);
     for (const indices of this.#split(examples)) {
       await pause(isCancelled);
       const batch = packBatch(this.#spec.config, loss, examples, indices, {
         everyToken: !supervisedOnly,
       });
-      const executable = await this.#training(loss, lossConfig, batch.uniform, false);
-      collected.add(batch, await executable.run({ ...this.#weights.tensors, ...batch.tensors }));
+      const executable = await this.#training(loss, lossConfig, batch.uniform, form);
+      const inputs = { ...this.#weights.tensors, ...batch.tensors, ...form.tensors };
+      collected.add(batch, await executable.run(inputs));
     }
     return collected.result();
   }
@@ -147,9 +167,15 @@ export class TrainingEngine {
   async forwardBackward(
     data: readonly Datum[],
     lossFn: LossFnName,
-    { lossFnConfig = {}, isCancelled = never }: ForwardOptions = {},
+    options: ForwardOptions = {},
   ): Promise<ForwardBackwardOutput> {
+    const { lossFnConfig = {}, isCancelled = never } = options;
     const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
+    if (options.withoutAdapter === true)
+      throw new UserError(
+        `Cannot train with "${lossFn}" without the adapter: nothing else is trained. Leave withoutAdapter to forward`,
+      );
+    const form = { ...this.#formOf(options), isBackward: true };
     const collected = new Outputs(examples);
     const { arena, trainable } = this.#weights;
     const scratch: Record<string, HostTensor> = {};
@@ -157,7 +183,7 @@ export class TrainingEngine {
       for (const indices of this.#split(examples)) {
         await pause(isCancelled);
         const batch = packBatch(this.#spec.config, loss, examples, indices);
-        const executable = await this.#training(loss, lossConfig, batch.uniform, true);
+        const executable = await this.#training(loss, lossConfig, batch.uniform, form);
         const isFirst = this.#pending === 0;
         const into: Record<string, HostTensor> = {};
         for (const { name, shape } of trainable) {
@@ -165,10 +191,8 @@ export class TrainingEngine {
           into[gradientName(name)] = isFirst ? target : (scratch[name] ??= allocate("float32", shape));
         }
         this.#pending++;
-        collected.add(
-          batch,
-          await executable.run({ ...this.#weights.tensors, ...batch.tensors }, executable.outputNames, into),
-        );
+        const inputs = { ...this.#weights.tensors, ...batch.tensors, ...form.tensors };
+        collected.add(batch, await executable.run(inputs, executable.outputNames, into));
         if (!isFirst) {
           for (const { name } of trainable)
             arena.accumulate(this.#weights.slot(name).gradient, scratch[name]!.data as Float32Array); // allocated so above
@@ -363,16 +387,42 @@ export class TrainingEngine {
     return splitIntoMicroBatches(examples, this.#options.microBatchTokens ?? 4096);
   }
 
-  #training(loss: Loss, lossConfig: LossFnConfig, uniform: boolean, backward: boolean): Promise<Executable> {
+  /** @throws UserError when the options make no sense for this engine */
+  #formOf({ temperature = 1, withoutAdapter = false }: ForwardOptions): GraphForm {
+    if (!(temperature > 0 && Number.isFinite(temperature)))
+      throw new UserError(
+        `Cannot compute logprobs at temperature ${temperature}: expected a positive number`,
+      );
+    if (withoutAdapter && this.#spec.lora === null)
+      throw new UserError(
+        "Cannot compute logprobs without the adapter: this engine trains all weights, so there is no base model left. Keep the reference's logprobs from before training, or train with lora",
+      );
+    const isTempered = temperature !== 1;
+    return {
+      isTempered,
+      withoutAdapter,
+      isBackward: false,
+      tensors: isTempered ? { [TEMPERATURE]: hostTensor("float32", [], Float32Array.of(temperature)) } : {},
+    };
+  }
+
+  #training(
+    loss: Loss,
+    lossConfig: LossFnConfig,
+    uniform: boolean,
+    { isTempered, withoutAdapter, isBackward }: GraphForm,
+  ): Promise<Executable> {
     const layout = this.#layoutOf(uniform);
-    const key = `${loss.name} ${JSON.stringify(lossConfig)} ${layout} ${backward}`;
+    const key = `${loss.name} ${JSON.stringify(lossConfig)} ${layout} ${isBackward} ${isTempered} ${withoutAdapter}`;
+    const spec = withoutAdapter ? { ...this.#spec, lora: null } : this.#spec;
     return this.#executable(key, () =>
-      compileTraining(this.#spec, {
+      compileTraining(spec, {
         lowering: this.#runtime.lowering,
         loss,
         lossConfig,
         uniform: layout,
-        trainable: backward ? this.#weights.trainable.map(({ name }) => name) : [],
+        isTempered,
+        trainable: isBackward ? this.#weights.trainable.map(({ name }) => name) : [],
         gradientCheckpointing: this.#options.gradientCheckpointing ?? false,
       }),
     );
@@ -412,44 +462,4 @@ async function pause(isCancelled: IsCancelled): Promise<void> {
     throw new CancelledError(
       "Cancelled between micro-batches; gradients since the last optimStep are dropped",
     );
-}
-
-/** Gathers the per-token results of micro-batches back into one record per datum. */
-class Outputs {
-  readonly #logprobs: Float32Array[];
-  readonly #elementwise: Float32Array[];
-  #loss = 0;
-  #supervised = 0;
-
-  constructor(examples: readonly Example[]) {
-    this.#logprobs = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
-    this.#elementwise = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
-  }
-
-  add(
-    { datums, supervised }: MicroBatch,
-    { loss, logprobs, elementwise }: Readonly<Record<string, HostTensor>>,
-  ): void {
-    this.#loss += (loss!.data as Float32Array)[0]!; // the graph's outputs are float32
-    this.#supervised += supervised.length;
-    supervised.forEach(({ datum, position }, i) => {
-      this.#logprobs[datums[datum]!]![position] = (logprobs!.data as Float32Array)[i]!;
-      this.#elementwise[datums[datum]!]![position] = (elementwise!.data as Float32Array)[i]!;
-    });
-  }
-
-  result(): ForwardBackwardOutput {
-    const tensor = (values: Float32Array): TensorData => ({
-      data: Array.from(values),
-      dtype: "float32",
-      shape: [values.length],
-    });
-    return {
-      lossFnOutputs: this.#logprobs.map((logprobs, i) => ({
-        logprobs: tensor(logprobs),
-        elementwise_loss: tensor(this.#elementwise[i]!),
-      })),
-      metrics: { "loss:sum": this.#loss, "supervised_tokens:sum": this.#supervised },
-    };
-  }
 }

@@ -35,10 +35,15 @@ export interface TrainingGraphOptions {
   readonly loss: Loss;
   readonly lossConfig: LossFnConfig;
   readonly uniform: boolean;
+  /** Logprobs are of softmax(logits / temperature), with the temperature a scalar input. @default false */
+  readonly isTempered?: boolean;
   /** Empty for a forward pass alone. */
   readonly trainable: readonly string[];
   readonly gradientCheckpointing: boolean;
 }
+
+/** Name of the input that divides the logits, in graphs that are tempered. */
+export const TEMPERATURE = "temperature";
 
 /** Name of the output that holds a parameter's gradient. */
 export const gradientName = (parameter: string): string => `grad:${parameter}`;
@@ -54,10 +59,12 @@ export function compileTraining(spec: ModelSpec, options: TrainingGraphOptions):
 
 export function trainingGraph(
   spec: ModelSpec,
-  { lowering, loss, lossConfig, uniform, trainable }: TrainingGraphOptions,
+  { lowering, loss, lossConfig, uniform, isTempered = false, trainable }: TrainingGraphOptions,
 ): Graph {
   const weights = weightInputs(spec);
-  const { hidden, supervised } = supervisedHidden(spec, weights, uniform);
+  const { hidden: states, supervised } = supervisedHidden(spec, weights, uniform);
+  // The head is linear: hidden states divided by the temperature are logits divided by it, at a fraction of the cost.
+  const hidden = isTempered ? g.div(states, g.input(TEMPERATURE, [])) : states;
   const trainingLogprobs_S = decoderLogprobs(
     spec.config,
     hidden,

@@ -4,6 +4,20 @@ export { createTrainingClient, type EmbeddedTrainingClient } from "./client.js";
 export { type EstimateShape, estimateMemory, type MemoryEstimate } from "./memory-estimate.js";
 export type { EngineOptions, LoraOptions, ModelSourceOptions, QuantiseOptions } from "./options.js";
 export {
+  createSamplingClient,
+  type DecodeTokens,
+  type EmbeddedSamplingClient,
+  openSampler,
+  type SampleHooks,
+  type SampleRequest,
+  type SamplerInfo,
+  type SamplerOptions,
+  SamplingEngine,
+  type SamplingEngineOptions,
+  type TokenEvent,
+  type TrainerSamplerOptions,
+} from "./sampling/index.js";
+export {
   createRuntime,
   createStockRuntime,
   type NamedTensors,

@@ -1,29 +1,22 @@
-/** What the client and its worker say to each other, and how errors keep their kind on the way. */
+/** What a client and its worker say to each other, and how errors keep their kind on the way. */
 import { CancelledError, UserError } from "../base/index.js";
-import type { EngineInfo } from "./training-engine.js";
 
-/** The calls that cross to the worker, by name, with their arguments. */
-export type EngineMethod =
-  | "forward"
-  | "forwardBackward"
-  | "optimStep"
-  | "saveState"
-  | "loadState"
-  | "saveWeights"
-  | "loadWeights"
-  | "nextLogits"
-  | "close";
-
+/** A call that crosses to the worker, by the name of the method. */
 export interface Request {
   readonly id: number;
-  readonly method: EngineMethod;
+  readonly method: string;
   readonly arguments: readonly unknown[];
-  /** One int32 that becomes 1 when the call is cancelled: seen even while the worker computes. */
-  readonly cancelled: SharedArrayBuffer;
+  /**
+   * int32 flags, seen even while the worker computes. The first becomes 1 when the call is cancelled; what the others
+   * mean is the method's own matter.
+   */
+  readonly control: SharedArrayBuffer;
 }
 
-export type Response =
-  | { readonly ready: EngineInfo }
+export type Response<Info> =
+  | { readonly ready: Info }
+  /** Something that happened during a call, for methods that tell. */
+  | { readonly id: number; readonly event: unknown }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number | null; readonly error: PlainError };
 

@@ -37,8 +37,19 @@ export function resolveSpec(
       "Cannot create engine with quantise but neither lora nor adapter: 4-bit weights are frozen, so nothing would be trained. Add lora",
     );
   }
-  const { block = 32, symmetric = true } = options.quantise ?? {};
-  const quantised = options.quantise === undefined ? null : { block, zeroPoints: !symmetric };
+  const frozen = frozenSpec(options, source, lowering);
+  return { spec: lora === null ? { ...frozen, lora, bfloat16: new Set() } : { ...frozen, lora }, adapter };
+}
+
+/** The model without an adapter and with every weight frozen: in 4 bits where asked for, in bf16 where stored so. */
+export function frozenSpec(
+  { quantise }: Pick<EngineOptions, "quantise">,
+  source: WeightSource,
+  lowering: Lowering,
+): ModelSpec {
+  const { config } = source;
+  const { block = 32, symmetric = true } = quantise ?? {};
+  const quantised = quantise === undefined ? null : { block, zeroPoints: !symmetric };
   if (quantised !== null) {
     for (const projection of [
       "self_attn.q_proj",
@@ -54,16 +65,15 @@ export function resolveSpec(
       }
     }
   }
-  const frozenMatrices = parametersOf(config).filter(
-    ({ shape, role }) =>
-      lora !== null && shape.length === 2 && !(quantised !== null && role === "projection"),
+  const matrices = parametersOf(config).filter(
+    ({ shape, role }) => shape.length === 2 && !(quantised !== null && role === "projection"),
   );
   const bfloat16 = new Set(
-    frozenMatrices
+    matrices
       .filter((parameter) => lowering === "native" && source.isBfloat16(parameter))
       .map(({ name }) => name),
   );
-  return { spec: { config, lora, quantised, bfloat16 }, adapter };
+  return { config, lora: null, quantised, bfloat16 };
 }
 
 /** Whether sessions may take twice the activations' memory to be a few percent faster: not where memory is the worry. */

@@ -24,6 +24,7 @@ import { type Example, firstForeignId, packBatch, readExample, splitIntoMicroBat
 import { allocate, Executable } from "./executable.js";
 import type { EngineOptions } from "./options.js";
 import { Outputs } from "./outputs.js";
+import { readAdapters, SamplingEngine, type SharedSamplerOptions } from "./sampling/index.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
 import { plansMemory, resolveSpec } from "./spec.js";
 import { openOptimizerState, writeOptimizerState } from "./state-files.js";
@@ -327,6 +328,15 @@ export class TrainingEngine {
     for (const moments of [...arena.firstMoments, ...arena.secondMoments]) moments.fill(0);
     this.#optimizerStep = 0;
     this.#dropGradients();
+  }
+
+  /** A sampler that reads these very weights, so that it sees every step. Sampling and training must take turns. */
+  samplingEngine(options: SharedSamplerOptions = {}): SamplingEngine {
+    const { tensors } = this.#weights;
+    const { threads } = this.#options;
+    const adapters = readAdapters(options.adapters ?? {}, this.#spec, tensors);
+    const model = { spec: this.#spec, tensors, runtime: this.#runtime, adapters };
+    return new SamplingEngine(threads === undefined ? model : { ...model, threads }, options);
   }
 
   /** Logits [V] after the last of `tokens`: for looking at a model, not for sampling from it. */

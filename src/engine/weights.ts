@@ -35,7 +35,7 @@ export function loadWeights(
   source: WeightSource,
   { seed, adapter }: { readonly seed: number; readonly adapter: ReadonlyMap<string, Float32Array> | null },
 ): Weights {
-  const { config, lora, quantised, bfloat16 } = spec;
+  const { config, lora } = spec;
   const base = parametersOf(config);
   const trainable = lora === null ? base : loraParameters(config, lora);
   const arena = createParameterArena(trainable.map(({ shape }) => sizeOf(shape)));
@@ -59,19 +59,7 @@ export function loadWeights(
     else if (adapter === null) initialiseLora(parameter, values, seed);
     else values.set(adapter.get(name)!);
   }
-  if (lora !== null) {
-    for (const parameter of base) {
-      if (quantised !== null && parameter.role === "projection") {
-        Object.assign(tensors, quantisedTensors(parameter.name, source.quantise(parameter, quantised)));
-      } else if (bfloat16.has(parameter.name)) {
-        tensors[parameter.name] = hostTensor("uint16", parameter.shape, source.bfloat16(parameter));
-      } else {
-        const tensor = allocate("float32", parameter.shape);
-        source.fill(parameter, tensor.data);
-        tensors[parameter.name] = tensor;
-      }
-    }
-  }
+  if (lora !== null) Object.assign(tensors, frozenTensors(spec, source, base));
   return {
     tensors,
     trainable,
@@ -85,6 +73,27 @@ export function loadWeights(
       return slot;
     },
   };
+}
+
+/** Weights that nothing will change, each in the form in which the spec has graphs read it. */
+export function frozenTensors(
+  { quantised, bfloat16 }: ModelSpec,
+  source: WeightSource,
+  parameters: readonly Parameter[],
+): Record<string, HostTensor> {
+  const tensors: Record<string, HostTensor> = {};
+  for (const parameter of parameters) {
+    if (quantised !== null && parameter.role === "projection") {
+      Object.assign(tensors, quantisedTensors(parameter.name, source.quantise(parameter, quantised)));
+    } else if (bfloat16.has(parameter.name)) {
+      tensors[parameter.name] = hostTensor("uint16", parameter.shape, source.bfloat16(parameter));
+    } else {
+      const tensor = allocate("float32", parameter.shape);
+      source.fill(parameter, tensor.data);
+      tensors[parameter.name] = tensor;
+    }
+  }
+  return tensors;
 }
 
 function quantisedTensors(

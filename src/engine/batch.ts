@@ -119,6 +119,7 @@ export function packBatch(
     sin: hostTensor("float32", [tableRows, half], sin),
     supervised: int64(computed.map(({ datum, position }) => firstTokens[datum]! + position)),
     targets: int64(computed.map(({ datum, position }) => members[datum]!.targets_T[position]!)),
+    sequences: int64(ranks(computed.map(({ datum }) => datum))),
     ...rowLayout(lengths, firstTokens),
   };
   for (const name of loss.inputs) {
@@ -173,6 +174,12 @@ function rowLayout(lengths: readonly number[], firstTokens: readonly number[]): 
     startColumns: hostTensor("int64", [startColumns.length], startColumns),
     columns: int64(Array.from({ length }, (_, column) => column)),
   };
+}
+
+/** Each distinct number becomes 0, 1, 2… in order of appearance: below their count, however large they are. */
+function ranks(values: readonly number[]): number[] {
+  const rankOf = new Map([...new Set(values)].map((value, rank) => [value, rank]));
+  return values.map((value) => rankOf.get(value)!);
 }
 
 function int64(values: readonly number[]): HostTensor<"int64"> {

@@ -72,7 +72,9 @@ export function trainingGraph(
     weights,
   );
   const inputs = Object.fromEntries(loss.inputs.map((name) => [name, g.input(`loss.${name}`, [supervised])]));
-  const elementwise = loss.perToken({ trainingLogprobs_S, inputs, config: lossConfig });
+  const sequences_S = g.input("sequences", [supervised], "int64");
+  const given = { trainingLogprobs_S, inputs, sequences_S, entropy_S: null, config: lossConfig };
+  const elementwise = loss.perToken(given);
   const outputs = { loss: g.sumAll(elementwise), logprobs: trainingLogprobs_S, elementwise };
   // Ops that the provider lacks are taken apart before differentiating, so that their gradients reuse what they computed.
   const forward = g.decompose({ outputs }, lowering);

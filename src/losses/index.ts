@@ -3,9 +3,13 @@ import type { LossFnName } from "../protocol/index.js";
 import { cispo } from "./cispo.js";
 import { crossEntropy } from "./cross-entropy.js";
 import { dro } from "./dro.js";
+import { grpo } from "./grpo.js";
+import { gspo } from "./gspo.js";
 import { importanceSampling } from "./importance-sampling.js";
 import type { Loss } from "./loss.js";
 import { ppo } from "./ppo.js";
+import { rloo } from "./rloo.js";
+import { weightedCispo } from "./weighted-cispo.js";
 
 export type { Loss, LossArguments } from "./loss.js";
 
@@ -15,4 +19,8 @@ export const LOSSES: Readonly<Record<LossFnName, Loss>> = {
   ppo,
   cispo,
   dro,
+  grpo,
+  gspo,
+  rloo,
+  weighted_cispo: weightedCispo,
 };

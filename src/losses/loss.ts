@@ -7,6 +7,10 @@ export interface LossArguments {
   readonly trainingLogprobs_S: Value;
   /** The loss's own inputs, [S] each, by their names in `Datum.lossFnInputs`. */
   readonly inputs: Readonly<Record<string, Value>>;
+  /** Which datum a token belongs to, int64 [S]: any numbers below S that are equal within a datum and differ between two. */
+  readonly sequences_S: Value;
+  /** Entropy of the distribution that the target was one outcome of, [S], in nats; null where nobody computes it. */
+  readonly entropy_S: Value | null;
   readonly config: LossFnConfig;
 }
 
@@ -21,6 +25,15 @@ export interface Loss {
   readonly defaults: LossFnConfig;
   /** Inputs of which at least one is nonzero where a token can have a gradient: other tokens need no logits. */
   readonly supervisedBy: readonly string[];
+  /** Of the optional inputs, those that a datum must have with this config. @default none */
+  readonly required?: (config: LossFnConfig) => readonly string[];
+  /** Whether `entropy_S` is wanted. @default false */
+  readonly usesEntropy?: boolean;
   /** The loss of each token, [S], in nats. */
   readonly perToken: (loss: LossArguments) => Value;
+  /**
+   * Numbers to report, [S] each, by name. The end of the name says how supervised tokens become one number: `:mean`,
+   * `:min`, `:max`, or `:sequence_min` and `:sequence_max`, the least and the largest of the datums' means.
+   */
+  readonly metrics?: (loss: LossArguments) => Readonly<Record<string, Value>>;
 }

@@ -16,4 +16,5 @@ export {
   LossFnConfig,
   LossFnName,
   type OptimStepOutput,
+  TinkerLossFnName,
 } from "./training.js";

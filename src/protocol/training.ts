@@ -2,8 +2,16 @@
 import { z } from "zod";
 import type { TensorData } from "./datum.js";
 
-/** The losses of the protocol. All are plain sums over tokens and datums: nothing is averaged. */
-export const LossFnName = z.enum(["cross_entropy", "importance_sampling", "ppo", "cispo", "dro"]);
+/** Tinker's losses, which every engine knows. */
+export const TinkerLossFnName = z.enum(["cross_entropy", "importance_sampling", "ppo", "cispo", "dro"]);
+export type TinkerLossFnName = z.infer<typeof TinkerLossFnName>;
+
+/**
+ * Tinker's losses and ours: `grpo`, `gspo`, `rloo` and `weighted_cispo` weigh tokens, and know a KL to the reference and
+ * an entropy bonus. An engine that lacks ours gets them in two passes (losses/two-pass.ts). All are plain sums over
+ * tokens and datums: nothing is averaged.
+ */
+export const LossFnName = z.enum([...TinkerLossFnName.options, "grpo", "gspo", "rloo", "weighted_cispo"]);
 export type LossFnName = z.infer<typeof LossFnName>;
 
 /** Named numbers of a loss, such as `clip_low_threshold`. */

@@ -3,7 +3,11 @@ import { describe, expect, it } from "vitest";
 import { Random } from "../../src/base/index.js";
 import * as graph from "../../src/graph/index.js";
 import { LOSSES } from "../../src/losses/index.js";
-import type { LossFnConfig, LossFnName } from "../../src/protocol/index.js";
+import {
+  type LossFnConfig,
+  TinkerLossFnName,
+  type TinkerLossFnName as TinkerName,
+} from "../../src/protocol/index.js";
 import { readGoldenLosses } from "../golden/read.js";
 import { largestGap } from "./tiny-models.js";
 
@@ -15,7 +19,7 @@ interface Tokens {
 
 /** Loss, loss per token and d loss / d logprobs in float64. */
 function lossAndGradient(
-  name: LossFnName,
+  name: TinkerName,
   { trainingLogprobs, inputs }: Tokens,
   config: LossFnConfig = {},
 ): { readonly loss: number; readonly elementwise: Float64Array; readonly gradient: Float64Array } {
@@ -32,13 +36,15 @@ function lossAndGradient(
   };
 }
 
-function lossGraph(name: LossFnName, { trainingLogprobs, inputs }: Tokens, config: LossFnConfig) {
+function lossGraph(name: TinkerName, { trainingLogprobs, inputs }: Tokens, config: LossFnConfig) {
   const loss = LOSSES[name];
   const S = trainingLogprobs.length;
   const logprobs = graph.input("trainingLogprobs", [S]);
   const elementwise = loss.perToken({
     trainingLogprobs_S: logprobs,
     inputs: Object.fromEntries(loss.inputs.map((input) => [input, graph.input(input, [S])])),
+    sequences_S: graph.input("sequences", [S], "int64"),
+    entropy_S: null,
     config: { ...loss.defaults, ...config },
   });
   const array = (data: readonly number[]) => ({ shape: [S], data: Float64Array.from(data) });
@@ -58,7 +64,7 @@ const goldenTokens: Tokens = {
     advantages: golden.advantages,
   },
 };
-const NAMES = Object.keys(LOSSES) as LossFnName[];
+const NAMES = TinkerLossFnName.options;
 const POLICY_LOSSES = NAMES.filter((name) => name !== "cross_entropy");
 
 /** Logprobs in −4 … 0, advantages and weights normal. */
@@ -91,7 +97,7 @@ it("the recorded cases cover every loss", () => {
 describe("hand numbers", () => {
   // One token with π = e⁻¹ and μ = e⁻², so that r = e; advantage 2, weight 3.
   const one: Tokens = { trainingLogprobs: [-1], inputs: { weights: [3], logprobs: [-2], advantages: [2] } };
-  it.each<[LossFnName, LossFnConfig, number, number]>([
+  it.each<[TinkerName, LossFnConfig, number, number]>([
     // −w log π = 3, derivative −w.
     ["cross_entropy", {}, 3, -3],
     // −r A = −2e, derivative −r A.

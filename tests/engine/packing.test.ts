@@ -286,6 +286,9 @@ describe.each(["native", "cpu"] as const)("TrainingEngine with %s operators", (r
               },
               advantages: { data: [...weights], dtype: "float32" },
               logprobs: { data: weights.map((weight) => (weight === 0 ? 0 : -2)), dtype: "float32" },
+              ...(LOSSES[lossFn].inputs.includes("weights")
+                ? { weights: { data: weights.map((weight) => Number(weight !== 0)), dtype: "float32" } }
+                : {}),
             },
           };
         });

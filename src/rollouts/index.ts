@@ -1,2 +1,14 @@
 /** Runs policies in environments and keeps what happened as tokens. */
+export { type ChatFormatOptions, createChatFormat } from "./chat-format.js";
+export { type CollectOptions, collectGroups } from "./collect.js";
+export { createPlainFormat, type PlainFormatOptions } from "./plain-format.js";
+export type { PolicyOptions } from "./policy.js";
+export type { FollowedTurn, PromptFormat } from "./prompt-format.js";
+export {
+  hasZeroVariance,
+  type RolloutStatistics,
+  rewardValue,
+  rolloutStatistics,
+  sampledTokenCount,
+} from "./statistics.js";
 export type { Trajectory, TrajectoryGroup, Turn } from "./trajectory.js";

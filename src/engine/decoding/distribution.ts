@@ -51,9 +51,9 @@ export class TokenDistribution {
     else this.#keepAll();
     const { weights } = this;
     if (topP < 1) {
-      const { weight: edge, skippedTies } = nucleusEdge(weights, this.count, topP, this.#nucleus);
-      let skips = skippedTies;
-      this.#filter((weight) => weight > edge || (weight === edge && skips-- <= 0));
+      const { weight: edge, ties } = nucleusEdge(weights, this.count, topP, this.#nucleus);
+      let left = ties;
+      this.#filter((weight) => weight > edge || (weight === edge && left-- > 0));
     }
     if (minP > 0) this.#filter((weight) => weight >= minP);
     let total = 0;

@@ -21,10 +21,10 @@ export function kthGreatest(values: Float32Array, k: number, scratch: Float32Arr
   return scratch.subarray(0, count).sort()[count - k]!;
 }
 
-/** What top-p keeps: weights above `weight`, and those equal to it but for the first `skippedTies`. */
+/** What top-p keeps: weights above `weight`, and the first `ties` of those equal to it. */
 export interface NucleusEdge {
   readonly weight: number;
-  readonly skippedTies: number;
+  readonly ties: number;
 }
 
 /** Buckets of the histogram: 32 to an octave, over 64 octaves. The last one also holds what is smaller still. */
@@ -47,7 +47,7 @@ export const createNucleusScratch = (size: number): NucleusScratch => ({
 /**
  * The edge of top-p among the first `count` of `weights`, by transformers' rule: from the smallest up, weights are left
  * out as long as what is left out is at most 1 - p of the sum, so the one that crosses p stays, and so does the greatest.
- * Of equal weights the first go first, as transformers' sort has it on a processor.
+ * Of equal weights the first stay; transformers leaves that to an unstable sort.
  *
  * Weights lie in [0, 1] and the greatest is 1. A histogram over their exponents and first bits finds the bucket of the
  * edge; only that bucket is sorted.
@@ -79,7 +79,7 @@ export function nucleusEdge(
   let at = 0;
   while (at < size - 1 && removed + sorted[at]! <= allowed) removed += sorted[at++]!;
   const weight = sorted[at]!;
-  let skippedTies = 0;
-  while (skippedTies < at && sorted[at - skippedTies - 1] === weight) skippedTies++;
-  return { weight, skippedTies };
+  let ties = 1;
+  while (sorted[at + ties] === weight) ties++;
+  return { weight, ties };
 }

@@ -25,3 +25,6 @@ export interface Algorithm {
   /** Bounds of the ratio as the loss wants them. @default 1 − epsilon and 1 + epsilonHigh */
   readonly clipBounds?: (settings: PolicySettings) => readonly [low: number, high: number];
 }
+
+/** Larger than any ratio, and a float32: no bound. */
+export const UNBOUNDED = 1e30;

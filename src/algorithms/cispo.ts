@@ -7,7 +7,7 @@
  * itself, not its distance from 1, and there is no lower bound. TRL's default of 0.2 would shrink every token; 5 is
  * what its documentation advises, after ScaleRL (arXiv:2510.13786).
  */
-import type { Algorithm } from "./algorithm.js";
+import { type Algorithm, UNBOUNDED } from "./algorithm.js";
 import { grpo } from "./grpo.js";
 
 export const cispo = {
@@ -15,5 +15,5 @@ export const cispo = {
   lossFn: "weighted_cispo",
   defaults: { aggregation: "batch_token_mean", epsilonHigh: 5 },
   advantages: grpo.advantages,
-  clipBounds: ({ epsilon, epsilonHigh }) => [0, epsilonHigh ?? epsilon ?? 0],
+  clipBounds: ({ epsilon, epsilonHigh }) => [0, epsilonHigh ?? epsilon ?? UNBOUNDED],
 } satisfies Algorithm;

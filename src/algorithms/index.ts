@@ -8,8 +8,17 @@ import { grpo } from "./grpo.js";
 import { gspo } from "./gspo.js";
 import { reinforce } from "./reinforce.js";
 import { rloo } from "./rloo.js";
+import { DEFAULT_SETTINGS, PolicySettings } from "./settings.js";
 
+export { type AggregationContext, tokenWeights } from "./aggregation.js";
 export type { Advantages, Algorithm, AlgorithmState } from "./algorithm.js";
+export { dynamicSampling, type SamplingDecision, type SamplingLedger } from "./dynamic-sampling.js";
+export { groupAdvantages, hasSpread, multiObjectiveAdvantages } from "./group-advantages.js";
+export { type ImportanceWeights, importanceWeights } from "./importance-correction.js";
+export { type KlEstimates, klEstimates } from "./kl-estimators.js";
+export { overlongPenalty } from "./overlong-penalty.js";
+export { lossFnConfigOf, type PolicyBatch, type PolicyBatchOptions, policyBatch } from "./policy-batch.js";
+export { alignedLogprobs, logprobDatum, type PolicySequence } from "./policy-sequence.js";
 export { DEFAULT_SETTINGS, PolicySettings } from "./settings.js";
 
 export const ALGORITHMS = {
@@ -24,3 +33,8 @@ export const ALGORITHMS = {
 } as const satisfies Readonly<Record<string, Algorithm>>;
 
 export type AlgorithmName = keyof typeof ALGORITHMS;
+
+/** The algorithm's published settings, with what a config says otherwise. */
+export function settingsOf(name: AlgorithmName, changes: Partial<PolicySettings> = {}): PolicySettings {
+  return PolicySettings.parse({ ...DEFAULT_SETTINGS, ...ALGORITHMS[name].defaults, ...changes });
+}

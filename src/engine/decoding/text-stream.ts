@@ -12,33 +12,41 @@ export interface TextStream {
 
 /** What decoders write for bytes that are no character, or not yet one. */
 const UNFINISHED = /\ufffd+$/;
-/** A character has 4 bytes at most; what is unfinished after this many tokens is no character. */
+/** A character has 4 bytes; bytes that have not become one after this many tokens without news are none. */
 const MAX_HELD_TOKENS = 8;
+/** Decoded at once at most, where no token ends with a character for so long. */
+const MAX_WINDOW = 64;
 
 /**
- * Each token is decoded after the few before it, because decoders drop the first space of a text: the cost of a token
- * does not grow with the text.
+ * Each token is decoded with the few before it, because decoders drop the first space of a text: the cost of a token
+ * does not grow with the text. The few begin with a character, because decoders of bytes may spoil all that follow a
+ * broken one.
  */
 export function createTextStream(decode: Decode): TextStream {
-  /** The tokens before the last pause, and those since. */
-  let context: number[] = [];
-  let fresh: number[] = [];
-  /** Characters of decode([...context, ...fresh]) already given out. */
+  let window: number[] = [];
+  /** Tokens of the window that were there when its text last ended with a character. */
+  let boundary = 0;
+  /** Characters of the window's text already given out. */
   let done = 0;
+  let held = 0;
   return {
     push(token) {
-      fresh.push(token);
-      const text = decode([...context, ...fresh]);
-      const isFinished = !UNFINISHED.test(text) || fresh.length >= MAX_HELD_TOKENS;
-      const certain = isFinished ? text : text.replace(UNFINISHED, "");
+      window.push(token);
+      const text = decode(window);
+      const isFinished = !UNFINISHED.test(text);
+      const certain = held >= MAX_HELD_TOKENS ? text : text.replace(UNFINISHED, "");
       const news = certain.slice(done);
       done = Math.max(done, certain.length);
-      if (isFinished) {
-        [context, fresh] = [fresh, []];
-        done = decode(context).length;
+      held = isFinished || news !== "" ? 0 : held + 1;
+      const latest = isFinished ? window.slice(boundary) : window.slice(-MAX_WINDOW / 2);
+      const latestText = isFinished || window.length > MAX_WINDOW ? decode(latest) : "";
+      if (latestText !== "") {
+        window = latest;
+        done = latestText.replace(UNFINISHED, "").length;
       }
+      if (isFinished) boundary = window.length;
       return news;
     },
-    rest: () => decode([...context, ...fresh]).slice(done),
+    rest: () => decode(window).slice(done),
   };
 }

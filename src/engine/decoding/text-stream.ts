@@ -20,14 +20,14 @@ const MAX_WINDOW = 64;
 /**
  * Each token is decoded with the few before it, because decoders drop the first space of a text: the cost of a token
  * does not grow with the text. The few begin with a character, because decoders of bytes may spoil all that follow a
- * broken one.
+ * broken one. `before` are the prompt's tokens, whose text is not given out.
  */
-export function createTextStream(decode: Decode): TextStream {
-  let window: number[] = [];
+export function createTextStream(decode: Decode, before: readonly number[] = []): TextStream {
+  let window = [...before];
   /** Tokens of the window that were there when its text last ended with a character. */
-  let boundary = 0;
+  let boundary = window.length;
   /** Characters of the window's text already given out. */
-  let done = 0;
+  let done = before.length === 0 ? 0 : decode(before).length;
   let held = 0;
   return {
     push(token) {

@@ -1,5 +1,7 @@
 /** The run store: what a run was told, what it measured, where its checkpoints are. Survives a kill at any instant. */
 export { sha256, verifyCheckpoint } from "./checkpoint-files.js";
+export { holdDirectory } from "./directory-lock.js";
+export { nodeDisk, replaceFile } from "./disk.js";
 export { crc32c, maskedCrc } from "./event-file.js";
 export type { LockHolder } from "./lock.js";
 export { METRICS_NAME } from "./metric-files.js";

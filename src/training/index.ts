@@ -1,10 +1,25 @@
 /** Training loops and their configuration. They speak the protocol; no loop knows a model or a device. */
+
+export type { CheckResult } from "./checks/index.js";
 export { type ConfigKey, configKeys, describeConfig } from "./config-schema.js";
 export { type CrossEntropyBatch, crossEntropyBatch, LOSS_FORMULA, lossOf } from "./cross-entropy.js";
 export { type DryRunOptions, type DryRunReport, dryRunSft } from "./dry-run.js";
+export { type Alarm, GUARD_ACTIONS, GUARDS, type GuardAction } from "./guards/index.js";
 export { loadConfig, parseConfig } from "./load-config.js";
 export { type MetricDefinition, SFT_METRICS, type SftMetricName, type SftMetrics } from "./metrics.js";
 export type { RunRecorder } from "./recorder.js";
+export { loadRlConfig, RlConfig, withAbsoluteRlPaths } from "./rl-config.js";
+export {
+  type RlLoopConfig,
+  type RlProgress,
+  type RlRecorder,
+  type RlResult,
+  type RunRlOptions,
+  runRl,
+} from "./rl-loop.js";
+export { isRlMetric, RL_METRICS } from "./rl-metrics.js";
+export { type RolloutSource, rollOut } from "./rl-rollouts.js";
+export type { Reference } from "./rl-update.js";
 export { learningRateAt, SCHEDULES, type Schedule, type ScheduleName, warmupStepsOf } from "./schedule.js";
 export { columnMappingOf, loadSftConfig, SftConfig, withAbsolutePaths } from "./sft-config.js";
 export { type LoadSftDataOptions, loadSftData, previewSftData, type SftData } from "./sft-data.js";

@@ -61,7 +61,7 @@ const Data = z.strictObject({
     .describe("Refuses data with a larger share of rows that have no token to train on"),
 });
 
-const Lora = z.strictObject({
+export const Lora = z.strictObject({
   rank: positive
     .default(16)
     .describe("Rank of the adapter")
@@ -84,7 +84,7 @@ const Lora = z.strictObject({
     .meta({ aliases: ["use_rslora"] }),
 });
 
-const Quantise = z.strictObject({
+export const Quantise = z.strictObject({
   bits: z.literal(4).default(4).describe("Bits per weight"),
   block: z
     .union([z.literal(32), z.literal(128)])

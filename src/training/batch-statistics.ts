@@ -1,0 +1,106 @@
+/** What a batch of rollouts looks like as numbers, under the names that users of TRL know. Pure. */
+import { mean, standardDeviation } from "../base/index.js";
+import {
+  hasZeroVariance,
+  rewardValue,
+  sampledTokenCount,
+  type Trajectory,
+  type TrajectoryGroup,
+} from "../rollouts/index.js";
+
+/** Groups with only the trajectories whose reward is a value; those left empty are gone. */
+export function validGroups(groups: readonly TrajectoryGroup[]): TrajectoryGroup[] {
+  return groups
+    .map(({ taskId, trajectories }) => ({
+      taskId,
+      trajectories: trajectories.filter(({ reward }) => reward.kind === "value"),
+    }))
+    .filter(({ trajectories }) => trajectories.length > 0);
+}
+
+/** Share of all trajectories without a valid reward. */
+export function invalidFraction(groups: readonly TrajectoryGroup[]): number {
+  const all = groups.flatMap(({ trajectories }) => trajectories);
+  return all.length === 0 ? 0 : all.filter(({ reward }) => reward.kind === "invalid").length / all.length;
+}
+
+/**
+ * Rewards, their components, lengths and the environment's own metrics. `groups` hold valid trajectories only.
+ *
+ *     reward               mean over groups of the group's mean
+ *     reward_std           mean over groups of the group's standard deviation (n − 1)
+ *     frac_reward_zero_std share of groups whose rewards are all equal
+ */
+export function batchStatistics(groups: readonly TrajectoryGroup[]): Record<string, number> {
+  if (groups.length === 0) return {};
+  const rewards_P_G = groups.map(({ trajectories }) => trajectories.map(rewardValue));
+  const trajectories = groups.flatMap((group) => group.trajectories);
+  return {
+    reward: mean(rewards_P_G.map((rewards_G) => mean(rewards_G))),
+    reward_std: mean(rewards_P_G.map(deviation)),
+    frac_reward_zero_std: groups.filter(hasZeroVariance).length / groups.length,
+    ...componentStatistics(trajectories),
+    ...lengthStatistics(trajectories),
+    ...meansOf("env/", lastMetrics(trajectories)),
+  };
+}
+
+/** What the environment measured in the last turn of each episode. */
+export function lastMetrics(trajectories: readonly Trajectory[]): Readonly<Record<string, number>>[] {
+  return trajectories.map(({ turns }) => turns.at(-1)?.metrics ?? {});
+}
+
+/** `<prefix><name>`: the mean of each number over the records that have it. */
+export function meansOf(
+  prefix: string,
+  records: readonly Readonly<Record<string, number>>[],
+): Record<string, number> {
+  return Object.fromEntries([...byName(records)].map(([name, values]) => [`${prefix}${name}`, mean(values)]));
+}
+
+/** `rewards/<component>/mean` and `/std`: the component's score summed over an episode's turns, before its weight. */
+function componentStatistics(trajectories: readonly Trajectory[]): Record<string, number> {
+  const scores = trajectories.map(({ reward }) => {
+    const own: Record<string, number> = {};
+    if (reward.kind === "invalid") return own;
+    for (const { name, score } of reward.components) own[name] = (own[name] ?? 0) + score;
+    return own;
+  });
+  return Object.fromEntries(
+    [...byName(scores)].flatMap(([name, values]) => [
+      [`rewards/${name}/mean`, mean(values)],
+      [`rewards/${name}/std`, deviation(values)],
+    ]),
+  );
+}
+
+function lengthStatistics(trajectories: readonly Trajectory[]): Record<string, number> {
+  const lengths = trajectories.map(sampledTokenCount);
+  const ended = trajectories.filter(({ isTruncated }) => !isTruncated).map(sampledTokenCount);
+  return {
+    "completions/mean_length": mean(lengths),
+    "completions/min_length": Math.min(...lengths),
+    "completions/max_length": Math.max(...lengths),
+    "completions/clipped_ratio": 1 - ended.length / trajectories.length,
+    // TRL's: 0 where no completion ended.
+    "completions/mean_terminated_length": ended.length === 0 ? 0 : mean(ended),
+    "completions/min_terminated_length": ended.length === 0 ? 0 : Math.min(...ended),
+    "completions/max_terminated_length": ended.length === 0 ? 0 : Math.max(...ended),
+  };
+}
+
+function byName(records: readonly Readonly<Record<string, number>>[]): Map<string, number[]> {
+  const values = new Map<string, number[]>();
+  for (const record of records) {
+    for (const [name, value] of Object.entries(record)) {
+      const list = values.get(name);
+      if (list === undefined) values.set(name, [value]);
+      else list.push(value);
+    }
+  }
+  return values;
+}
+
+function deviation(values: readonly number[]): number {
+  return values.length < 2 ? 0 : standardDeviation(values, 1);
+}

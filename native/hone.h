@@ -136,26 +136,30 @@ HONE_API hone_status hone_rotary(hone_pool *pool, int64_t tokens, int64_t heads,
  * Log-probabilities of targets under logits = hidden w^T, hidden [rows, width], w [vocab, width] (logprobs.c).
  *
  *     lse[s] = log sum_v exp(logits[s,v])    logprobs[s] = logits[s, targets[s]] - lse[s]
- *     dlogits[s,v] = d_logprobs[s] (1[v = targets[s]] - exp(logits[s,v] - lse[s]))
+ *     entropy[s] = -sum_v p log p, p = exp(logits[s,v] - lse[s])
+ *     dlogits[s,v] = d_logprobs[s] (1[v = targets[s]] - p) - d_entropy[s] p (log p + entropy[s])
  *
- * The logits exist only in blocks. dw may be NULL (frozen head). The third form is the first two in one pass, for when
+ * The logits exist only in blocks. dw may be NULL (frozen head), and so may entropy and, both, its two inputs of the
+ * gradient. The third form is the first two in one pass, for when
  * d_logprobs does not depend on logprobs.
  */
 HONE_API hone_status hone_logprobs(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
-                                   const float *w, const int64_t *targets, float *logprobs, float *lse);
+                                   const float *w, const int64_t *targets, float *logprobs, float *lse, float *entropy);
 HONE_API hone_status hone_logprobs_grad(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
                                         const float *w, const int64_t *targets, const float *lse, const float *d_logprobs,
-                                        float *d_hidden, float *dw);
+                                        const float *entropy, const float *d_entropy, float *d_hidden, float *dw);
 HONE_API hone_status hone_logprobs_with_grad(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab,
                                              const float *hidden, const float *w, const int64_t *targets,
                                              const float *d_logprobs, float *logprobs, float *lse, float *d_hidden,
                                              float *dw);
 /* The same for a frozen head in bf16. */
 HONE_API hone_status hone_logprobs_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
-                                        const uint16_t *w, const int64_t *targets, float *logprobs, float *lse);
+                                        const uint16_t *w, const int64_t *targets, float *logprobs, float *lse,
+                                        float *entropy);
 HONE_API hone_status hone_logprobs_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab,
                                              const float *hidden, const uint16_t *w, const int64_t *targets,
-                                             const float *lse, const float *d_logprobs, float *d_hidden);
+                                             const float *lse, const float *d_logprobs, const float *entropy,
+                                             const float *d_entropy, float *d_hidden);
 HONE_API hone_status hone_logprobs_with_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab,
                                                   const float *hidden, const uint16_t *w, const int64_t *targets,
                                                   const float *d_logprobs, float *logprobs, float *lse,

@@ -14,9 +14,11 @@
 typedef struct {
   int64_t rows, width, vocab;
   const float *hidden, *w, *d_logprobs;
+  const float *known_entropy, *d_entropy; /* of the gradient; NULL where the entropy has none */
   const uint16_t *w_bf16; /* instead of w */
   const int64_t *targets;
   float *logprobs, *lse, *d_hidden, *dw;
+  float *entropy; /* NULL where nobody wants it */
 } logprobs_call;
 
 #define HONE_KERNELS "logprobs.kernels.h"
@@ -34,11 +36,13 @@ typedef struct {
   int64_t first_token, tokens; /* and the columns */
   int64_t rows_per_unit;
   float *tile, *most, *picked;
-  double *total;
+  double *total, *moment; /* sums of exp(logit - most), and of that times (logit - most) */
   void (*body)(void *, int64_t row);
   float (*largest)(const float *, int64_t);
   double (*exp_sum)(float *, int64_t, float, int);
+  double (*exp_moment)(const float *, int64_t, float, double *);
   void (*softmax)(float *, int64_t, float, float);
+  void (*softmax_moment)(float *, int64_t, float, float, float);
   void (*combine)(float *, int64_t, float, const float *, float);
   void (*combine_bf16)(float *, int64_t, float, const uint16_t *, float);
 } logprobs_run;
@@ -73,7 +77,14 @@ static void add_block(logprobs_run *run, int64_t row, int keep) {
   const double shrink = before == now ? 1 : exp((double)before - now);
   if (keep && run->first_token > 0 && shrink != 1)
     run->combine(run->call.d_hidden + (run->first_row + row) * run->call.width, run->call.width, (float)shrink, NULL, 0);
-  run->total[row] = run->total[row] * shrink + run->exp_sum(x, run->tokens, now, keep);
+  if (run->call.entropy == NULL) {
+    run->total[row] = run->total[row] * shrink + run->exp_sum(x, run->tokens, now, keep);
+    return;
+  }
+  if (run->first_token > 0) run->moment[row] = (run->moment[row] + ((double)before - now) * run->total[row]) * shrink;
+  double moment;
+  run->total[row] = run->total[row] * shrink + run->exp_moment(x, run->tokens, now, &moment);
+  run->moment[row] += moment;
 }
 
 static void sum_row(void *arg, int64_t row) { add_block(arg, row, 0); }
@@ -84,6 +95,8 @@ static void finish_row(void *arg, int64_t row) {
   const int64_t at = run->first_row + row;
   run->call.lse[at] = (float)(run->most[row] + log(run->total[row]));
   run->call.logprobs[at] = (float)((double)run->picked[row] - run->most[row] - log(run->total[row]));
+  if (run->call.entropy != NULL)
+    run->call.entropy[at] = (float)(log(run->total[row]) - run->moment[row] / run->total[row]);
 }
 
 /* d_hidden holds the sum of exp(logit - maximum) w. */
@@ -103,7 +116,13 @@ static void gradient_row(void *arg, int64_t row) {
   logprobs_run *run = arg;
   const int64_t at = run->first_row + row;
   const float d = run->call.d_logprobs[at];
-  run->softmax(run->tile + row * run->tokens, run->tokens, run->call.lse[at], -d);
+  float *const x = run->tile + row * run->tokens;
+  if (run->call.d_entropy == NULL) {
+    run->softmax(x, run->tokens, run->call.lse[at], -d);
+  } else {
+    const float d_entropy = run->call.d_entropy[at];
+    run->softmax_moment(x, run->tokens, run->call.lse[at], -d - d_entropy * run->call.known_entropy[at], -d_entropy);
+  }
   float *target = target_in_tile(run, row);
   if (target != NULL) *target += d;
 }
@@ -156,6 +175,7 @@ static void walk(hone_pool *pool, logprobs_run *run, logprobs_pass pass, int64_t
   for (int64_t row = 0; row < run->rows; row++) {
     run->most[row] = -INFINITY;
     run->total[row] = 0;
+    run->moment[row] = 0;
   }
   for (int64_t token = 0; token < run->call.vocab; token += block) {
     run->first_token = token;
@@ -192,18 +212,21 @@ static hone_status run_pass(hone_pool *pool, const logprobs_call *call, logprobs
       .call = *call,
       .largest = HONE_BEST(row_largest),
       .exp_sum = HONE_BEST(row_exp),
+      .exp_moment = HONE_BEST(row_exp_moment),
       .softmax = HONE_BEST(row_softmax),
+      .softmax_moment = HONE_BEST(row_softmax_moment),
       .combine = HONE_BEST(row_combine),
       .combine_bf16 = HONE_BEST(row_combine_bf16),
   };
   run.tile = hone_take((size_t)(rows * smaller(block, call->vocab)) * sizeof(float));
-  run.total = hone_take((size_t)(rows + 1) * 2 * sizeof(double));
+  run.total = hone_take((size_t)(rows + 1) * 3 * sizeof(double));
   if (run.tile == NULL || run.total == NULL) {
     hone_give(run.tile);
     hone_give(run.total);
     return HONE_NO_MEMORY;
   }
-  run.most = (float *)(run.total + rows);
+  run.moment = run.total + rows;
+  run.most = (float *)(run.moment + rows);
   run.picked = run.most + rows;
   for (int64_t row = 0; row < call->rows; row += rows) {
     run.first_row = row;
@@ -216,9 +239,9 @@ static hone_status run_pass(hone_pool *pool, const logprobs_call *call, logprobs
 }
 
 hone_status hone_logprobs(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w,
-                          const int64_t *targets, float *logprobs, float *lse) {
+                          const int64_t *targets, float *logprobs, float *lse, float *entropy) {
   const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w = w, .targets = targets,
-                              .logprobs = logprobs, .lse = lse};
+                              .logprobs = logprobs, .lse = lse, .entropy = entropy};
   return run_pass(pool, &call, VALUES);
 }
 
@@ -228,10 +251,11 @@ static void clear(float *x, int64_t count) {
 
 hone_status hone_logprobs_grad(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
                                const float *w, const int64_t *targets, const float *lse, const float *d_logprobs,
-                               float *d_hidden, float *dw) {
+                               const float *entropy, const float *d_entropy, float *d_hidden, float *dw) {
   /* lse is only read in this pass; the field is written in the others. */
   const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w = w, .targets = targets,
-                              .lse = (float *)(uintptr_t)lse, .d_logprobs = d_logprobs, .d_hidden = d_hidden, .dw = dw};
+                              .lse = (float *)(uintptr_t)lse, .d_logprobs = d_logprobs, .known_entropy = entropy,
+                              .d_entropy = d_entropy, .d_hidden = d_hidden, .dw = dw};
   if (rows == 0) clear(dw, vocab * width);
   return run_pass(pool, &call, GRADIENT);
 }
@@ -251,18 +275,18 @@ hone_status hone_logprobs_with_grad(hone_pool *pool, int64_t rows, int64_t width
 /* ---- a frozen head in bf16 ------------------------------------------------------------------------------ */
 
 hone_status hone_logprobs_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
-                               const uint16_t *w, const int64_t *targets, float *logprobs, float *lse) {
+                               const uint16_t *w, const int64_t *targets, float *logprobs, float *lse, float *entropy) {
   const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w_bf16 = w,
-                              .targets = targets, .logprobs = logprobs, .lse = lse};
+                              .targets = targets, .logprobs = logprobs, .lse = lse, .entropy = entropy};
   return run_pass(pool, &call, VALUES);
 }
 
 hone_status hone_logprobs_grad_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t vocab, const float *hidden,
                                     const uint16_t *w, const int64_t *targets, const float *lse, const float *d_logprobs,
-                                    float *d_hidden) {
+                                    const float *entropy, const float *d_entropy, float *d_hidden) {
   const logprobs_call call = {.rows = rows, .width = width, .vocab = vocab, .hidden = hidden, .w_bf16 = w,
                               .targets = targets, .lse = (float *)(uintptr_t)lse, .d_logprobs = d_logprobs,
-                              .d_hidden = d_hidden};
+                              .known_entropy = entropy, .d_entropy = d_entropy, .d_hidden = d_hidden};
   return run_pass(pool, &call, GRADIENT);
 }
 

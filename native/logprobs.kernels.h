@@ -41,6 +41,34 @@ static double HONE_NAME(row_exp)(float *x, int64_t count, float shift, int keep)
   return total;
 }
 
+/* The sum of exp(x - shift), and that of exp(x - shift) (x - shift). */
+static double HONE_NAME(row_exp_moment)(const float *x, int64_t count, float shift, double *moment) {
+  const vf minus = vf_set(-shift);
+  double total = 0;
+  *moment = 0;
+  for (int64_t from = 0; from < count; from += NUMBERS_PER_SUM) {
+    const int64_t end = from + NUMBERS_PER_SUM < count ? from + NUMBERS_PER_SUM : count;
+    vf sum = vf_set(0.0f), first = vf_set(0.0f);
+    int64_t i = from;
+    for (; i + LANES <= end; i += LANES) {
+      const vf below = vf_load(x + i) + minus, e = vf_exp(below);
+      sum += e;
+      first = vf_fma(e, below, first);
+    }
+    if (i < end) {
+      float rest[LANES];
+      vf_store(rest, vf_exp(vf_load_first(x + i, end - i) + minus));
+      for (int64_t r = 0; i + r < end; r++) {
+        total += rest[r];
+        *moment += (double)rest[r] * (x[i + r] - shift);
+      }
+    }
+    total += vf_sum(sum);
+    *moment += vf_sum(first);
+  }
+  return total;
+}
+
 /* x = factor exp(x - shift). */
 static void HONE_NAME(row_softmax)(float *x, int64_t count, float shift, float factor) {
   int64_t i = 0;
@@ -48,6 +76,15 @@ static void HONE_NAME(row_softmax)(float *x, int64_t count, float shift, float f
   if (i < count) {
     const vf e = vf_set(factor) * vf_exp(vf_load_first(x + i, count - i) - vf_set(shift));
     vf_store_first(x + i, e, count - i);
+  }
+}
+
+/* x = (a + b (x - shift)) exp(x - shift). */
+static void HONE_NAME(row_softmax_moment)(float *x, int64_t count, float shift, float a, float b) {
+  for (int64_t i = 0; i < count; i += LANES) {
+    const int64_t left = count - i < LANES ? count - i : LANES;
+    const vf below = vf_load_first(x + i, left) - vf_set(shift);
+    vf_store_first(x + i, vf_fma(vf_set(b), below, vf_set(a)) * vf_exp(below), left);
   }
 }
 

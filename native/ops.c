@@ -198,21 +198,21 @@ static const char *head_shape(const hone_shape *in) {
 
 static const char *logprobs_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
   (void)attributes;
-  row(&out[0], in[0].dims[0]);
-  row(&out[1], in[0].dims[0]);
+  for (int i = 0; i < 3; i++) row(&out[i], in[0].dims[0]);
   return head_shape(in);
 }
 
 static hone_status logprobs(hone_pool *pool, const hone_call *call) {
   return hone_logprobs(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
-                       call->inputs[1], call->inputs[2], call->outputs[0], call->outputs[1]);
+                       call->inputs[1], call->inputs[2], call->outputs[0], call->outputs[1], call->outputs[2]);
 }
 
 static const char *logprobs_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
   (void)attributes;
-  for (int i = 3; i < 5; i++)
+  if ((in[5].rank < 0) != (in[6].rank < 0)) return "entropy and dentropy must be given together";
+  for (int i = 3; i < (in[5].rank < 0 ? 5 : 7); i++)
     if (in[i].rank != 1 || differ(in[i].dims[0], in[0].dims[0]))
-      return "lse and dlogprobs must have one number for each row of hidden";
+      return "lse, dlogprobs, entropy and dentropy must have one number for each row of hidden";
   out[0] = in[0];
   out[1] = in[1];
   return head_shape(in);
@@ -220,8 +220,8 @@ static const char *logprobs_grad_shape(const hone_shape *in, const double *attri
 
 static hone_status logprobs_grad(hone_pool *pool, const hone_call *call) {
   return hone_logprobs_grad(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
-                            call->inputs[1], call->inputs[2], call->inputs[3], call->inputs[4], call->outputs[0],
-                            call->outputs[1]);
+                            call->inputs[1], call->inputs[2], call->inputs[3], call->inputs[4], call->inputs[5],
+                            call->inputs[6], call->outputs[0], call->outputs[1]);
 }
 
 static const char *logprobs_with_grad_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
@@ -293,12 +293,13 @@ static hone_status matmul_bf16(hone_pool *pool, const hone_call *call) {
 
 static hone_status logprobs_bf16(hone_pool *pool, const hone_call *call) {
   return hone_logprobs_bf16(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
-                            call->inputs[1], call->inputs[2], call->outputs[0], call->outputs[1]);
+                            call->inputs[1], call->inputs[2], call->outputs[0], call->outputs[1], call->outputs[2]);
 }
 
 static hone_status logprobs_grad_bf16(hone_pool *pool, const hone_call *call) {
   return hone_logprobs_grad_bf16(pool, size_of(call, 0, 0), size_of(call, 0, 1), size_of(call, 1, 0), call->inputs[0],
-                                 call->inputs[1], call->inputs[2], call->inputs[3], call->inputs[4], call->outputs[0]);
+                                 call->inputs[1], call->inputs[2], call->inputs[3], call->inputs[4], call->inputs[5],
+                                 call->inputs[6], call->outputs[0]);
 }
 
 static hone_status logprobs_with_grad_bf16(hone_pool *pool, const hone_call *call) {
@@ -350,16 +351,17 @@ const hone_op hone_ops[] = {
      attention, 0, -1},
     {"AttentionGrad", 7, 7, 3, 3, {FLOAT, FLOAT, FLOAT, INT32, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT, FLOAT},
      HEAD_ATTRIBUTES, attention_grad_shape, attention_grad, 0, -1},
-    {"Logprobs", 3, 3, 2, 1, {FLOAT, FLOAT, INT64}, {FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs, 0, -1},
-    {"LogprobsGrad", 5, 5, 2, 1, {FLOAT, FLOAT, INT64, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, logprobs_grad_shape,
-     logprobs_grad, 2, -1},
+    {"Logprobs", 3, 3, 3, 1, {FLOAT, FLOAT, INT64}, {FLOAT, FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs, 4, -1},
+    {"LogprobsGrad", 7, 5, 2, 1, {FLOAT, FLOAT, INT64, FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}},
+     logprobs_grad_shape, logprobs_grad, 2, -1},
     {"LogprobsWithGrad", 4, 4, 4, 1, {FLOAT, FLOAT, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT, FLOAT}, {{0}},
      logprobs_with_grad_shape, logprobs_with_grad, 8, -1},
     {"MatMulQ4", 4, 3, 1, 1, {FLOAT, UINT8, FLOAT, UINT8}, {FLOAT}, {{"block", 0, 0}, {"trans", 0, 0}}, q4_shape, q4, 0, -1},
     {"MatMulBf16", 3, 2, 1, 1, {FLOAT, UINT16, FLOAT}, {FLOAT}, {{"trans", 0, 0}}, matmul_bf16_shape, matmul_bf16, 0, 2},
-    {"LogprobsBf16", 3, 3, 2, 1, {FLOAT, UINT16, INT64}, {FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs_bf16, 0, -1},
-    {"LogprobsGradBf16", 5, 5, 1, 1, {FLOAT, UINT16, INT64, FLOAT, FLOAT}, {FLOAT}, {{0}}, logprobs_grad_shape,
-     logprobs_grad_bf16, 0, -1},
+    {"LogprobsBf16", 3, 3, 3, 1, {FLOAT, UINT16, INT64}, {FLOAT, FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs_bf16, 4,
+     -1},
+    {"LogprobsGradBf16", 7, 5, 1, 1, {FLOAT, UINT16, INT64, FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT}, {{0}},
+     logprobs_grad_shape, logprobs_grad_bf16, 0, -1},
     {"LogprobsWithGradBf16", 4, 4, 3, 1, {FLOAT, UINT16, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT}, {{0}},
      logprobs_with_grad_shape, logprobs_with_grad_bf16, 0, -1},
     {"GatherRowsBf16", 2, 2, 1, 1, {UINT16, INT64}, {FLOAT}, {{0}}, gather_shape, gather, 0, -1},

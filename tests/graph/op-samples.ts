@@ -444,6 +444,34 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
     [1, 0, 2],
     [2, 0, 1],
   ].map((permutation) => ({
+const LOGPROBS_ENTROPY: readonly Sample[] = [
+  {
+    title: "all three outputs",
+    inputs: head(),
+    build: ({ hidden, w, targets }) => graph.logprobsEntropy(hidden!, w!, targets!).entropy.node.outputs,
+    differentiable: ["hidden", "w"],
+    tolerance: 3e-6,
+  },
+  {
+    title: "the entropy alone",
+    inputs: head(),
+    build: ({ hidden, w, targets }) => [graph.logprobsEntropy(hidden!, w!, targets!).entropy],
+    differentiable: ["hidden", "w"],
+    tolerance: 3e-6,
+  },
+  ...[false, true].map((frozen) => ({
+    title: `both together${frozen ? " over a frozen head" : ""}`,
+    inputs: frozen ? { ...head(), w: bits([11, 8]) } : head(),
+    build: ({ hidden, w, targets }: Readonly<Record<string, Value>>) => {
+      const head = frozen ? graph.widen(w!) : w!;
+      const { logprobs, entropy } = graph.logprobsEntropy(hidden!, head, targets!);
+      return [graph.add(graph.mul(logprobs, 0.7), graph.mul(entropy, logprobs))];
+    },
+    differentiable: frozen ? ["hidden"] : ["hidden", "w"],
+    tolerance: 3e-6,
+  })),
+];
+
     title: `[${permutation}]`,
     inputs: { x: real([2, 3, 4]) },
     build: ({ x }: Readonly<Record<string, Value>>) => [graph.transpose(x!, permutation)],
@@ -569,3 +597,5 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
     .map((sample) => ({ ...sample, build: (values) => [dequantise(values, 32)], differentiable: [] })),
   quantisedMatmul: [...quantisedSamples, ...gradientsOf(quantisedSamples)],
 };
+  logprobsEntropy: LOGPROBS_ENTROPY,
+  logprobsEntropyGrad: gradientsOf(LOGPROBS_ENTROPY.slice(1)),

@@ -41,15 +41,15 @@ const SIGNATURES = {
   rotary:
     "int64_t tokens, int64_t heads, int64_t width, int inverse, const float *x, const int64_t *positions, const float *cos, const float *sin, int64_t table_rows, _Out_ float *y",
   logprobs:
-    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, _Out_ float *logprobs, _Out_ float *lse",
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *entropy",
   logprobs_grad:
-    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, const float *lse, const float *d_logprobs, _Out_ float *d_hidden, _Out_ float *dw",
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, const float *lse, const float *d_logprobs, const float *entropy, const float *d_entropy, _Out_ float *d_hidden, _Out_ float *dw",
   logprobs_with_grad:
     "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const float *w, const int64_t *targets, const float *d_logprobs, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *d_hidden, _Out_ float *dw",
   logprobs_bf16:
-    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, _Out_ float *logprobs, _Out_ float *lse",
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *entropy",
   logprobs_grad_bf16:
-    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, const float *lse, const float *d_logprobs, _Out_ float *d_hidden",
+    "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, const float *lse, const float *d_logprobs, const float *entropy, const float *d_entropy, _Out_ float *d_hidden",
   logprobs_with_grad_bf16:
     "int64_t rows, int64_t width, int64_t vocab, const float *hidden, const uint16_t *w, const int64_t *targets, const float *d_logprobs, _Out_ float *logprobs, _Out_ float *lse, _Out_ float *d_hidden",
   gather_bf16:

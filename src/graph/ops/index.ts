@@ -28,6 +28,7 @@ import { GatherRows, PickColumns, ScatterAddRows, SpreadColumns } from "./gather
 import { Concat, Slice } from "./join.js";
 import { Constant, Input } from "./leaves.js";
 import { Logprobs, LogprobsGrad, LogprobsWithGrad } from "./logprobs.js";
+import { LogprobsEntropy, LogprobsEntropyGrad } from "./logprobs-entropy.js";
 import { Matmul } from "./matmul.js";
 import { Reshape, Transpose } from "./movement.js";
 import { RmsNorm, RmsNormGrad } from "./norm.js";
@@ -83,6 +84,8 @@ export const OPS = {
   logprobs: Logprobs,
   logprobsGrad: LogprobsGrad,
   logprobsWithGrad: LogprobsWithGrad,
+  logprobsEntropy: LogprobsEntropy,
+  logprobsEntropyGrad: LogprobsEntropyGrad,
   dequantise: Dequantise,
   unpackNibbles: UnpackNibbles,
   bytesToFloat: BytesToFloat,
@@ -121,6 +124,7 @@ export { gatherRows, pickColumns, scatterAddRows } from "./gather.js";
 export { concat, slice } from "./join.js";
 export { constant, input, scalar } from "./leaves.js";
 export { logprobs } from "./logprobs.js";
+export { logprobsEntropy } from "./logprobs-entropy.js";
 export { linear, type MatmulAttributes, matmul, scale } from "./matmul.js";
 export { reshape, transpose } from "./movement.js";
 export { rmsNorm } from "./norm.js";

@@ -4,17 +4,19 @@ import type { Emitter, TypedNode } from "../graph.js";
 /** Logits held at a time, in elements: 16 million, 64 MB. */
 const CHUNK_ELEMENTS = 1 << 24;
 
-/** Lowers `logprobs`, `logprobsGrad` and `logprobsWithGrad`, told apart by which inputs and outputs they have. */
+/** Lowers the ops of logprobs.ts and logprobs-entropy.ts, told apart by which inputs and outputs they have. */
 export function emitLogprobsLoop(emit: Emitter, { op, inputs, outputs }: TypedNode<null>): void {
   const [hidden, w, targets] = inputs.map((value) => emit.name(value)) as [string, string, string];
   const [vocabulary, width] = inputs[1]!.shape as [number, number]; // weights have known shapes
   const chunk = Math.max(1, Math.floor(CHUNK_ELEMENTS / vocabulary));
-  const computesLogprobs = op.name !== "logprobsGrad";
-  const dlogprobs = op.name === "logprobs" ? null : emit.name(inputs.at(-1)!);
-  const knownLse = op.name === "logprobsGrad" ? emit.name(inputs[3]!) : null;
+  const knowsLse = op.name === "logprobsGrad" || op.name === "logprobsEntropyGrad";
+  const computesEntropy = op.name === "logprobsEntropy";
+  const computesLogprobs = !knowsLse;
+  const perRow = inputs.slice(3).map((value) => emit.name(value));
+  const [knownLse, dlogprobs, knownEntropy, dentropy] = knowsLse ? perRow : [undefined, perRow[0]];
   const outputNames = outputs.map((value) => emit.name(value));
-  const [logprobsOut = "", lseOut = ""] = computesLogprobs ? outputNames : [];
-  const [dHiddenOut = "", dWeightOut = ""] = dlogprobs === null ? [] : outputNames.slice(-2);
+  const [logprobsOut = "", lseOut = "", entropyOut = ""] = computesLogprobs ? outputNames : [];
+  const [dHiddenOut = "", dWeightOut = ""] = dlogprobs === undefined ? [] : outputNames.slice(-2);
 
   const one = emit.constant("int64", [1], [1]);
   const zero = emit.constant("int64", [1], [0]);
@@ -45,6 +47,13 @@ export function emitLogprobsLoop(emit: Emitter, { op, inputs, outputs }: TypedNo
       shape: ["chunk"],
     });
   }
+  if (computesEntropy)
+    carried.push({
+      key: "entropy",
+      initial: emptyVector(),
+      output: entropyOut || emit.fresh("unused"),
+      shape: ["chunk"],
+    });
   if (dHiddenOut !== "")
     carried.push({
       key: "dHidden",
@@ -79,7 +88,7 @@ export function emitLogprobsLoop(emit: Emitter, { op, inputs, outputs }: TypedNo
     const target = column(part(targets));
     const logits = piece("FusedMatMul", [hiddenPart, w], { transB: 1 }, "com.microsoft");
     let lse: string;
-    if (knownLse === null) {
+    if (knownLse === undefined) {
       const logSoftmaxShift = piece("ReduceMax", [logits, one], { keepdims: 1 });
       const total = piece("ReduceSum", [piece("Exp", [piece("Sub", [logits, logSoftmaxShift])]), one], {
         keepdims: 1,
@@ -88,13 +97,24 @@ export function emitLogprobsLoop(emit: Emitter, { op, inputs, outputs }: TypedNo
       const picked = piece("GatherElements", [logits, target], { axis: 1 });
       append("logprobs", piece("Squeeze", [piece("Sub", [picked, lse]), one]));
       append("lse", piece("Squeeze", [lse, one]));
+      if (computesEntropy) {
+        const logProbabilities = piece("Sub", [logits, lse]);
+        const terms = piece("Mul", [piece("Exp", [logProbabilities]), logProbabilities]);
+        append("entropy", piece("Neg", [piece("ReduceSum", [terms, one], { keepdims: 0 })]));
+      }
     } else {
       lse = column(part(knownLse));
     }
-    if (dlogprobs !== null) {
+    if (dlogprobs !== undefined) {
       const dTarget = column(part(dlogprobs));
-      const probabilities = piece("Exp", [piece("Sub", [logits, lse])]);
-      const dOthers = piece("Mul", [probabilities, piece("Neg", [dTarget])]);
+      const logProbabilities = piece("Sub", [logits, lse]);
+      const probabilities = piece("Exp", [logProbabilities]);
+      let pull = dTarget;
+      if (knownEntropy !== undefined) {
+        const aboveMean = piece("Add", [logProbabilities, column(part(knownEntropy))]);
+        pull = piece("Add", [dTarget, piece("Mul", [aboveMean, column(part(dentropy!))])]);
+      }
+      const dOthers = piece("Mul", [probabilities, piece("Neg", [pull])]);
       const dLogits = piece("ScatterElements", [dOthers, target, dTarget], { axis: 1, reduction: "add" });
       if (state.has("dHidden")) append("dHidden", piece("FusedMatMul", [dLogits, w], {}, "com.microsoft"));
       if (state.has("dWeight"))

@@ -25,7 +25,7 @@ const f32 = (shape: Value["shape"]) => ({ shape, dtype: "float32" as const });
 /** hidden [S, C], w [V, C], targets int64 [S] → logprobs [S] in nats, log-sum-exp of the logits [S]. */
 export const Logprobs: Op<null> = {
   name: "logprobs",
-  readsBfloat16,
+  readsBfloat16: readsFrozenHead,
   types: (inputs) => {
     const [hidden, w, targets] = inputs;
     if (
@@ -48,7 +48,7 @@ export const Logprobs: Op<null> = {
   },
   lower: {
     cpu: (emit, node) => emitLogprobsLoop(emit, node),
-    native: (emit, node) => emitNative("Logprobs", emit, node),
+    native: (emit, node) => emitLogprobs("Logprobs", emit, node),
   },
   reference: ([hidden, w, targets]) => {
     const logits = referenceLogits(hidden!, w!);
@@ -60,13 +60,13 @@ export const Logprobs: Op<null> = {
 /** hidden, w, targets, lse and dlogprobs [S] → dhidden [S, C], dw [V, C], where dlogits = dlogprobs ∘ (onehot − softmax). */
 export const LogprobsGrad: Op<null> = {
   name: "logprobsGrad",
-  readsBfloat16,
+  readsBfloat16: readsFrozenHead,
   types: ([hidden, w]) => [f32(hidden!.shape), f32(w!.shape)],
   decompose: ([hidden, w, targets, lse, dlogprobs]) =>
     logprobsGradients(hidden!, w!, targets!, lse!, dlogprobs!),
   lower: {
     cpu: (emit, node) => emitLogprobsLoop(emit, node),
-    native: (emit, node) => emitNative("LogprobsGrad", emit, node),
+    native: (emit, node) => emitLogprobs("LogprobsGrad", emit, node),
   },
   reference: ([hidden, w, targets, lse, dlogprobs]) => {
     const [S, C] = hidden!.shape as [number, number];
@@ -92,7 +92,7 @@ export const LogprobsGrad: Op<null> = {
  */
 export const LogprobsWithGrad: Op<null> = {
   name: "logprobsWithGrad",
-  readsBfloat16,
+  readsBfloat16: readsFrozenHead,
   types: ([hidden, w]) => [
     f32([hidden!.shape[0]!]),
     f32([hidden!.shape[0]!]),
@@ -105,7 +105,7 @@ export const LogprobsWithGrad: Op<null> = {
   },
   lower: {
     cpu: (emit, node) => emitLogprobsLoop(emit, node),
-    native: (emit, node) => emitNative("LogprobsWithGrad", emit, node),
+    native: (emit, node) => emitLogprobs("LogprobsWithGrad", emit, node),
   },
   reference: ([hidden, w, targets, dlogprobs], _attributes, shapes) => {
     const [logprobs, lse] = Logprobs.reference([hidden!, w!, targets!], null, []) as [
@@ -135,7 +135,7 @@ function logprobsGradients(
 }
 
 /** The weight may stay in bf16 where it is frozen, which shows in that nobody wants its gradient. */
-function readsBfloat16(node: Node, input: number, isUsed: (output: Value) => boolean): boolean {
+export function readsFrozenHead(node: Node, input: number, isUsed: (output: Value) => boolean): boolean {
   return input === 1 && !node.outputs.some((output) => isWeightGradient(output) && isUsed(output));
 }
 
@@ -145,7 +145,7 @@ function isWeightGradient({ node, index, shape }: Value): boolean {
 }
 
 /** Only the weight's gradient may be left out: it is the one that is large and, for adapters, unwanted. */
-function emitNative(opType: string, emit: Emitter, { inputs, outputs }: TypedNode<null>): void {
+export function emitLogprobs(opType: string, emit: Emitter, { inputs, outputs }: TypedNode<null>): void {
   const bits = emit.bfloat16(inputs[1]!);
   const names = inputs.map((value, i) => (i === 1 && bits !== null ? bits : emit.name(value)));
   const results = outputs
@@ -154,7 +154,7 @@ function emitNative(opType: string, emit: Emitter, { inputs, outputs }: TypedNod
   emit.node(bits === null ? opType : `${opType}Bf16`, names, results, {}, "hone");
 }
 
-function referenceLogits(hidden: ReferenceArray, w: ReferenceArray): Float64Array[] {
+export function referenceLogits(hidden: ReferenceArray, w: ReferenceArray): Float64Array[] {
   const [S, C] = hidden.shape as [number, number];
   return Array.from({ length: S }, (_, s) =>
     Float64Array.from({ length: w.shape[0]! }, (_, token) => {

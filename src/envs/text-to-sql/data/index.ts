@@ -1,4 +1,6 @@
 /** Data of the text-to-SQL task: questions, schemas, databases, and their form as text for a small model. */
+
+export { normaliseSql } from "./normalise.js";
 export {
   databasePath,
   fillOwnDatabases,
@@ -19,6 +21,15 @@ export {
   schemaOfEntry,
 } from "./schema.js";
 export {
+  createValueLinker,
+  fillSlots,
+  insertSlots,
+  type LinkedQuestion,
+  type Slot,
+  slotCoverage,
+  type ValueLinker,
+} from "./slots.js";
+export {
   type LoadTextToSqlOptions,
   loadDatabases,
   loadSpider,
@@ -29,8 +40,16 @@ export {
   type TextToSqlData,
   type TextToSqlExample,
 } from "./spider.js";
-export { lexSql, SqlSyntaxError, type SqlToken } from "./sql-lexer.js";
+export { SqlSyntaxError } from "./sql-lexer.js";
 export { HARDNESS_LEVELS, type Hardness, hardnessOf, hardnessOfSql } from "./structure/hardness.js";
 export { parseSpiderQuery } from "./structure/parse.js";
 export * from "./structure/query.js";
 export { toSpiderJson } from "./structure/spider-json.js";
+export {
+  formatCompletion,
+  formatPrompt,
+  type PromptParts,
+  questionWords,
+  readCompletion,
+} from "./text-form.js";
+export { trainWordTokenizer, type WordTokenizerOptions } from "./word-tokenizer.js";

@@ -4,6 +4,7 @@ export { type CollectOptions, collectGroups } from "./collect.js";
 export { createPlainFormat, type PlainFormatOptions } from "./plain-format.js";
 export type { PolicyOptions } from "./policy.js";
 export type { FollowedTurn, PromptFormat } from "./prompt-format.js";
+export { type RolloutRecordOptions, rolloutRecord } from "./record.js";
 export {
   hasZeroVariance,
   type RolloutStatistics,

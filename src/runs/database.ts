@@ -32,10 +32,23 @@ const MIGRATIONS: readonly string[] = [
      wall_time TEXT NOT NULL
    ) STRICT;
    CREATE INDEX events_of_run ON events(run);`,
+  `CREATE TABLE rollout_prompts (hash TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+   CREATE TABLE rollouts (
+     run TEXT NOT NULL REFERENCES runs(id), entry INTEGER NOT NULL, step INTEGER NOT NULL, task TEXT NOT NULL,
+     tags TEXT NOT NULL, sample INTEGER NOT NULL, seed INTEGER NOT NULL, reward REAL, invalid TEXT NOT NULL,
+     components TEXT NOT NULL, turns TEXT NOT NULL, is_truncated INTEGER NOT NULL,
+     prompt_hash TEXT NOT NULL REFERENCES rollout_prompts(hash), texts TEXT NOT NULL, tokens BLOB NOT NULL,
+     spans BLOB NOT NULL, logprobs BLOB NOT NULL, raw_logprobs BLOB NOT NULL,
+     PRIMARY KEY (run, entry)
+   ) STRICT;
+   CREATE INDEX rollouts_by_step ON rollouts(run, step);
+   CREATE INDEX rollouts_by_task ON rollouts(run, task);
+   CREATE INDEX rollouts_by_reward ON rollouts(run, reward);
+   CREATE INDEX rollouts_by_prompt ON rollouts(prompt_hash);`,
 ];
 
 /** A value SQLite can hold. The binding aborts the process on anything else, so nothing else may reach it. */
-export type SqlValue = number | string | null;
+export type SqlValue = number | string | Buffer | null;
 
 export interface StoreDatabase {
   rows(sql: string, ...values: SqlValue[]): unknown[];

@@ -15,5 +15,6 @@ export {
   RunStatus,
 } from "./records.js";
 export { stepsToKeep } from "./retention.js";
+export type { RolloutFilter, RolloutRecord, RolloutSpan } from "./rollout-records.js";
 export type { CheckpointOptions, Run, VerifiedCheckpoint } from "./run.js";
 export { CONFIG_NAME, hasRunStore, openRunStore, type RunStore, type StoreOptions } from "./store.js";

@@ -1,6 +1,6 @@
 /**
  * One run while it is being written: metrics, events and checkpoints, held under the run's lock. Its promise: after a
- * kill at any instant the run reopens at its last checkpoint with exactly the metrics up to that step.
+ * kill at any instant the run reopens at its last checkpoint with exactly the metrics and rollouts up to that step.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +12,8 @@ import { releaseLock } from "./lock.js";
 import { entriesOf, type MetricFiles, openMetricFiles } from "./metric-files.js";
 import type { CheckpointRecord, EventRecord, MetricRecord, RunRecord, RunStatus } from "./records.js";
 import { stepsToKeep } from "./retention.js";
+import type { RolloutFilter, RolloutRecord } from "./rollout-records.js";
+import { cutRollouts, nextRolloutEntry, readRollouts, writeRollouts } from "./rollout-rows.js";
 import { readCheckpoints, readEvents, readMetrics, readRun } from "./rows.js";
 
 const CHECKPOINTS = "checkpoints";
@@ -106,6 +108,25 @@ export class Run {
     this.#files.append({ step, metrics, machine, wallTime });
   }
 
+  /**
+   * Records rollouts, all or none of them, in their order. Like metrics, those of a step are logged before its
+   * checkpoint is saved, and cut off by a resume from an earlier one.
+   */
+  logRollouts(rollouts: readonly RolloutRecord[]): void {
+    const latest = this.#kept().at(-1)?.step ?? -1;
+    const early = rollouts.find(({ step }) => !Number.isInteger(step) || step <= latest);
+    if (early !== undefined) {
+      throw new RangeError(
+        `Cannot log rollouts of step ${early.step}: the checkpoint of step ${latest} is already saved, expected a later step`,
+      );
+    }
+    const { database } = this.#parts;
+    database.transaction(
+      () => writeRollouts(database, this.id, { entry: nextRolloutEntry(database, this.id), rollouts }),
+      "ordered",
+    );
+  }
+
   /** Records something that happened or was decided. `detail` must survive JSON. */
   logEvent(kind: string, detail: unknown): void {
     const { database, now } = this.#parts;
@@ -166,6 +187,11 @@ export class Run {
     return readEvents(this.#parts.database, this.id);
   }
 
+  /** In the order they were logged, read from the store as the caller goes on. */
+  rollouts(filter: RolloutFilter = {}): Generator<RolloutRecord> {
+    return readRollouts(this.#parts.database, this.id, filter);
+  }
+
   /** Records how the run ended and gives its lock back; nothing can be written afterwards. */
   close(status: Exclude<RunStatus, "running">): void {
     if (this.#isClosed) return;
@@ -212,7 +238,10 @@ export class Run {
     }
   }
 
-  /** Forgets checkpoints whose directory is gone and all metrics after the latest that is left; answers the rest. */
+  /**
+   * Forgets checkpoints whose directory is gone, and all metrics and rollouts after the latest that is left; answers
+   * the metrics that stay.
+   */
   #cutBack(): MetricRecord[] {
     const { database } = this.#parts;
     database.transaction(() => {
@@ -224,6 +253,7 @@ export class Run {
       const latest = this.#kept().at(-1)?.step ?? -1;
       database.write("DELETE FROM checkpoints WHERE run = ? AND step > ?", this.id, latest);
       database.write("DELETE FROM metrics WHERE run = ? AND step > ?", this.id, latest);
+      cutRollouts(database, this.id, latest);
     }, "durable");
     return readMetrics(database, this.id);
   }

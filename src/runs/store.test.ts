@@ -277,7 +277,7 @@ it("openRunStore() refuses a file that is no database and one that a newer Hone 
   sqlite.exec("PRAGMA user_version = 99");
   sqlite.close();
   expect(() => openRunStore(directory)).toThrow(
-    `Cannot open run store ${path}: its schema version is 99, expected 1 or less. Update hone-ai`,
+    `Cannot open run store ${path}: its schema version is 99, expected 2 or less. Update hone-ai`,
   );
   writeFileSync(join(directory, "file"), "");
   expect(() => openRunStore(join(directory, "file"))).toThrow(

@@ -7,6 +7,8 @@ import { openDatabase, type StoreDatabase } from "./database.js";
 import { type Disk, nodeDisk, replaceFile } from "./disk.js";
 import { type LockHolder, liveHolder, takeLock } from "./lock.js";
 import type { CheckpointRecord, EventRecord, MetricRecord, RunRecord, RunSpec } from "./records.js";
+import type { RolloutFilter, RolloutRecord } from "./rollout-records.js";
+import { readRollouts } from "./rollout-rows.js";
 import { readCheckpoints, readEvents, readMetrics, readRun, readRuns } from "./rows.js";
 import { Run } from "./run.js";
 
@@ -119,6 +121,11 @@ export class RunStore {
 
   events(id: string): EventRecord[] {
     return readEvents(this.#database, this.run(id).id);
+  }
+
+  /** In the order they were logged, read from the store as the caller goes on. */
+  rollouts(id: string, filter: RolloutFilter = {}): Generator<RolloutRecord> {
+    return readRollouts(this.#database, this.run(id).id, filter);
   }
 
   directoryOf(id: string): string {

@@ -10,12 +10,14 @@ import { machineName } from "./machine.js";
 import { measureMemoryCase, memoryBench } from "./memory.js";
 import { peerPython } from "./python-peer.js";
 import { type BenchResult, reportJson, reportTable } from "./report.js";
+import { rlBench } from "./rl.js";
 import { trainBench } from "./train.js";
 
 const ENTRY = fileURLToPath(import.meta.url);
 
 const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<BenchResult[]>>> = {
   train: trainBench,
+  rl: rlBench,
   memory: (context) => memoryBench(context, ENTRY),
 };
 

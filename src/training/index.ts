@@ -18,8 +18,8 @@ export {
   runRl,
 } from "./rl-loop.js";
 export { isRlMetric, RL_METRICS } from "./rl-metrics.js";
-export { type RolloutSource, rollOut } from "./rl-rollouts.js";
-export type { Reference } from "./rl-update.js";
+export { type RolloutSource, rollOut, rollOutStep, type StepRollouts } from "./rl-rollouts.js";
+export { learn, type Reference, type UpdateOptions, type UpdateResult } from "./rl-update.js";
 export { learningRateAt, SCHEDULES, type Schedule, type ScheduleName, warmupStepsOf } from "./schedule.js";
 export { columnMappingOf, loadSftConfig, SftConfig, withAbsolutePaths } from "./sft-config.js";
 export { type LoadSftDataOptions, loadSftData, previewSftData, type SftData } from "./sft-data.js";
@@ -31,3 +31,4 @@ export {
   type SftResult,
   totalStepsOf,
 } from "./sft-loop.js";
+export { type Curriculum, createTaskPlan, TaskCursor, type TaskPlan } from "./task-plan.js";

@@ -6,7 +6,8 @@
 import { join } from "node:path";
 import type { EnvTask } from "../envs/index.js";
 import type { TrainingClient } from "../protocol/index.js";
-import { sampledTokenCount, type TrajectoryGroup } from "../rollouts/index.js";
+import { rolloutRecord, sampledTokenCount } from "../rollouts/index.js";
+import type { Tokenizer } from "../text/index.js";
 import { batchStatistics, invalidFraction, validGroups } from "./batch-statistics.js";
 import type { CheckResult } from "./checks/index.js";
 import { type Alarm, checkGuards } from "./guards/index.js";
@@ -65,13 +66,15 @@ export interface RlRecorder extends RunRecorder {
   bestCheckpoint():
     | { readonly directory: string; readonly step: number; readonly score: number | null }
     | undefined;
-  /** Keeps what was rolled out in `step`. */
-  logRollouts(step: number, groups: readonly TrajectoryGroup[]): void;
+  /** Keeps what was rolled out, failures too. */
+  logRollouts(rollouts: readonly ReturnType<typeof rolloutRecord>[]): void;
 }
 
 export interface RunRlOptions {
   readonly client: TrainingClient;
   readonly source: RolloutSource;
+  /** For the text of recorded rollouts. */
+  readonly tokenizer: Tokenizer;
   /** Whether the sampler's arithmetic is not the trainer's. @default false */
   readonly isSamplerQuantised?: boolean;
   /** Needed where `settings.beta` is above 0. */
@@ -277,7 +280,8 @@ class RlRun {
       baseline:
         this.#state.baseline ?? (trained.length === 0 ? null : { entropy: metrics["entropy"]!, meanLength }),
     };
-    recorder.logRollouts(step, rolled.all);
+    const { tokenizer } = this.#options;
+    recorder.logRollouts(everyone.map((trajectory) => rolloutRecord(trajectory, { step, tokenizer })));
 
     const tokensPerSecond =
       everyone.reduce((sum, { tokens_T }) => sum + tokens_T.length, 0) / Math.max(seconds, 1e-6);

@@ -83,9 +83,7 @@ export function checkGuards(
         action: acts ? bounds.action : "warn",
         value,
         limit: bound,
-        reason: `${guard.describe(value)}, ${acts ? "the limit is" : "healthy is"} ${
-          guard.side === "above" ? "below" : "above"
-        } ${bound}${rows}. ${guard.remedy}`,
+        reason: `${guard.describe(value)}, ${acts ? "at or beyond the limit of" : `healthy is ${guard.side === "above" ? "below" : "above"}`} ${bound}${rows}. ${guard.remedy}`,
       });
     }
     next[name] = { warn, limit };

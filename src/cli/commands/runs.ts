@@ -1,6 +1,13 @@
 /** `hone runs`: what the run store of a project holds. Reads only. */
-import { UserError } from "../../base/index.js";
-import { hasRunStore, openRunStore, type RunRecord, type RunStore } from "../../runs/index.js";
+import { closeSync, openSync, renameSync, writeSync } from "node:fs";
+import { messageOf, UserError } from "../../base/index.js";
+import {
+  hasRunStore,
+  openRunStore,
+  type RolloutRecord,
+  type RunRecord,
+  type RunStore,
+} from "../../runs/index.js";
 import { createOutput, formatBytes, formatTable, type Output, type OutputOptions } from "../output.js";
 
 export interface RunsOptions extends OutputOptions {
@@ -87,6 +94,78 @@ export function showMetrics(id: string, options: RunsOptions & { readonly name?:
   });
 }
 
+export interface RolloutsOptions extends RunsOptions {
+  readonly step?: number;
+  readonly task?: string;
+  /** Writes everything there, tokens too, one JSON object per line. */
+  readonly jsonl?: string;
+}
+
+/** `hone runs rollouts ID`: a line per rollout, or all of them in a file. */
+export function showRollouts(id: string, options: RolloutsOptions): void {
+  const output = createOutput(options);
+  withStore(options, (store) => {
+    const { step, task, jsonl } = options;
+    const rollouts = store.rollouts(id, {
+      ...(step === undefined ? {} : { step }),
+      ...(task === undefined ? {} : { taskId: task }),
+    });
+    if (jsonl !== undefined) {
+      const count = exportRollouts(rollouts, jsonl);
+      output.record("export", { file: jsonl, rollouts: count });
+      output.print(`${count} rollouts  ${jsonl}`);
+      return;
+    }
+    const rows: string[][] = [];
+    for (const rollout of rollouts) {
+      output.record("rollout", { ...rollout });
+      if (output.isJson) continue;
+      const { reward, isTruncated, spans } = rollout;
+      const said = spans.filter(({ source }) => source === "sampled").map(({ text }) => text);
+      rows.push([
+        String(rollout.step),
+        rollout.taskId,
+        String(rollout.sample),
+        reward === null ? "invalid" : String(Number(reward.toPrecision(4))),
+        isTruncated ? "yes" : "",
+        rollout.invalid?.reason ?? shortened(said.join(" … ")),
+      ]);
+    }
+    const header = ["step", "task", "sample", "reward", "cut off", "completion"];
+    output.print(rows.length === 0 ? `No rollouts of ${id} fit` : formatTable(header, rows));
+  });
+}
+
+/** Writes aside and renames, so that the file is whole or absent; answers how many there were. */
+function exportRollouts(rollouts: Iterable<RolloutRecord>, path: string): number {
+  const aside = `${path}.new`;
+  let count = 0;
+  let file: number;
+  try {
+    file = openSync(aside, "w");
+  } catch (error) {
+    throw new UserError(
+      `Cannot write rollouts to ${path}: ${messageOf(error)}, expected a file in a directory that can be written to`,
+      { cause: error },
+    );
+  }
+  try {
+    for (const rollout of rollouts) {
+      writeSync(file, `${JSON.stringify(rollout, (_, value: unknown) => jsonValue(value))}\n`);
+      count++;
+    }
+  } finally {
+    closeSync(file);
+  }
+  renameSync(aside, path);
+  return count;
+}
+
+function shortened(text: string): string {
+  const line = text.replace(/\s+/g, " ").trim();
+  return line.length <= 100 ? line : `${line.slice(0, 99)}…`;
+}
+
 function printCheckpoints(output: Output, store: RunStore, id: string): void {
   const kept = store.checkpoints(id).filter(({ isKept }) => isKept);
   output.print(kept.length === 0 ? "\nno checkpoints" : "\ncheckpoints");
@@ -136,6 +215,7 @@ function withStore(options: RunsOptions, read: (store: RunStore) => void): void 
 }
 
 const jsonNumber = (value: number): number | string => (Number.isFinite(value) ? value : String(value));
+const jsonValue = (value: unknown): unknown => (typeof value === "number" ? jsonNumber(value) : value);
 const list = (record: Readonly<Record<string, string>>): string =>
   Object.entries(record)
     .map(([name, version]) => `${name} ${version}`)

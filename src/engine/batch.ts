@@ -73,6 +73,11 @@ export function firstForeignId(ids: readonly number[], vocabularySize: number): 
   return ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
 }
 
+/** Whether a token can have a gradient. */
+export function isSupervised(loss: Loss, { lossInputs }: Example, position: number): boolean {
+  return loss.supervisedBy.some((name) => lossInputs[name]![position] !== 0);
+}
+
 /** Consecutive datums, as many as fit `maxTokens`; one that is longer stands alone. */
 export function splitIntoMicroBatches(examples: readonly Example[], maxTokens: number): number[][] {
   const batches: number[][] = [];
@@ -102,10 +107,10 @@ export function packBatch(
   const members = datums.map((index) => examples[index]!);
   const lengths = members.map(({ tokens_T }) => tokens_T.length);
   const { cos, sin, rows: tableRows, firstRows } = ropeTables(config.rope, lengths);
-  const isSupervised = ({ lossInputs }: Example, position: number): boolean =>
-    everyToken || loss.supervisedBy.some((name) => lossInputs[name]![position] !== 0);
   const supervised = members.flatMap((example, datum) =>
-    example.tokens_T.flatMap((_, position) => (isSupervised(example, position) ? [{ datum, position }] : [])),
+    example.tokens_T.flatMap((_, position) =>
+      everyToken || isSupervised(loss, example, position) ? [{ datum, position }] : [],
+    ),
   );
   const computed = supervised.length === 0 ? [{ datum: 0, position: 0 }] : supervised;
   const firstTokens = lengths.map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0));

@@ -1,30 +1,50 @@
-/** What micro-batches gave, put back in the order of the caller's datums. */
+/** What micro-batches gave, put back in the order of the caller's datums, and the numbers that the loss reports. */
+import type { Loss } from "../losses/index.js";
 import type { ForwardBackwardOutput, TensorData } from "../protocol/index.js";
 import type { HostTensor } from "../tensor/index.js";
-import type { Example, MicroBatch } from "./batch.js";
+import { type Example, isSupervised, type MicroBatch } from "./batch.js";
+import { METRIC_PREFIX } from "./training-graph.js";
 
 /** Gathers the per-token results of micro-batches back into one record per datum. */
 export class Outputs {
+  readonly #loss: Loss;
+  readonly #examples: readonly Example[];
   readonly #logprobs: Float32Array[];
   readonly #elementwise: Float32Array[];
-  #loss = 0;
+  /** By metric and datum, the values at the tokens that the loss supervises. */
+  readonly #metrics = new Map<string, Map<number, number[]>>();
+  #total = 0;
   #supervised = 0;
 
-  constructor(examples: readonly Example[]) {
+  constructor(loss: Loss, examples: readonly Example[]) {
+    this.#loss = loss;
+    this.#examples = examples;
     this.#logprobs = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
     this.#elementwise = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
   }
 
-  add(
-    { datums, supervised }: MicroBatch,
-    { loss, logprobs, elementwise }: Readonly<Record<string, HostTensor>>,
-  ): void {
-    this.#loss += (loss!.data as Float32Array)[0]!; // the graph's outputs are float32
+  add({ datums, supervised }: MicroBatch, outputs: Readonly<Record<string, HostTensor>>): void {
+    const floats = (name: string): Float32Array => outputs[name]!.data as Float32Array; // the graph's outputs are float32
+    this.#total += floats("loss")[0]!;
     this.#supervised += supervised.length;
+    const [logprobs, elementwise] = [floats("logprobs"), floats("elementwise")];
     supervised.forEach(({ datum, position }, i) => {
-      this.#logprobs[datums[datum]!]![position] = (logprobs!.data as Float32Array)[i]!;
-      this.#elementwise[datums[datum]!]![position] = (elementwise!.data as Float32Array)[i]!;
+      this.#logprobs[datums[datum]!]![position] = logprobs[i]!;
+      this.#elementwise[datums[datum]!]![position] = elementwise[i]!;
     });
+    for (const name of Object.keys(outputs).filter((output) => output.startsWith(METRIC_PREFIX))) {
+      const values = floats(name);
+      const key = name.slice(METRIC_PREFIX.length);
+      const byDatum = this.#metrics.get(key) ?? new Map<number, number[]>();
+      this.#metrics.set(key, byDatum);
+      supervised.forEach(({ datum, position }, i) => {
+        const index = datums[datum]!;
+        if (!isSupervised(this.#loss, this.#examples[index]!, position)) return;
+        const known = byDatum.get(index);
+        if (known === undefined) byDatum.set(index, [values[i]!]);
+        else known.push(values[i]!);
+      });
+    }
   }
 
   result(): ForwardBackwardOutput {
@@ -33,12 +53,38 @@ export class Outputs {
       dtype: "float32",
       shape: [values.length],
     });
+    const reported = [...this.#metrics]
+      .filter(([, byDatum]) => byDatum.size > 0)
+      .map(([name, byDatum]) => [name, reduced(name, [...byDatum.values()])]);
     return {
       lossFnOutputs: this.#logprobs.map((logprobs, i) => ({
         logprobs: tensor(logprobs),
         elementwise_loss: tensor(this.#elementwise[i]!),
       })),
-      metrics: { "loss:sum": this.#loss, "supervised_tokens:sum": this.#supervised },
+      metrics: {
+        "loss:sum": this.#total,
+        "supervised_tokens:sum": this.#supervised,
+        ...Object.fromEntries(reported),
+      },
     };
   }
+}
+
+const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
+const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
+
+/** How the end of a metric's name turns values of datums' tokens into one number; see `Loss.metrics`. */
+const REDUCTIONS: Readonly<Record<string, (values_D_T: readonly (readonly number[])[]) => number>> = {
+  mean: (values_D_T) => meanOf(values_D_T.flat()),
+  min: (values_D_T) => least(values_D_T.map(least)),
+  max: (values_D_T) => largest(values_D_T.map(largest)),
+  sequence_min: (values_D_T) => least(values_D_T.map(meanOf)),
+  sequence_max: (values_D_T) => largest(values_D_T.map(meanOf)),
+};
+
+function reduced(name: string, values_D_T: readonly (readonly number[])[]): number {
+  const reduce = REDUCTIONS[name.slice(name.lastIndexOf(":") + 1)];
+  if (reduce === undefined) throw new Error(`internal: metric "${name}" does not say how it is reduced`);
+  return reduce(values_D_T);
 }

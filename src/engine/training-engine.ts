@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { CancelledError, UserError } from "../base/index.js";
-import { LOSSES, type Loss } from "../losses/index.js";
+import { LOSSES, type Loss, readLoss } from "../losses/index.js";
 import { clipCoefficient } from "../nn/index.js";
 import type {
   AdamParams,
@@ -147,7 +147,7 @@ export class TrainingEngine {
     const { lossFnConfig = {}, supervisedOnly = false, isCancelled = never } = options;
     const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
     const form = this.#formOf(options);
-    const collected = new Outputs(examples);
+    const collected = new Outputs(loss, examples);
     for (const indices of this.#split(examples)) {
       await pause(isCancelled);
       const batch = packBatch(this.#spec.config, loss, examples, indices, {
@@ -177,7 +177,7 @@ export class TrainingEngine {
         `Cannot train with "${lossFn}" without the adapter: nothing else is trained. Leave withoutAdapter to forward`,
       );
     const form = { ...this.#formOf(options), isBackward: true };
-    const collected = new Outputs(examples);
+    const collected = new Outputs(loss, examples);
     const { arena, trainable } = this.#weights;
     const scratch: Record<string, HostTensor> = {};
     try {
@@ -372,23 +372,12 @@ export class TrainingEngine {
     lossFn: LossFnName,
     given: LossFnConfig,
   ): { readonly loss: Loss; readonly lossConfig: LossFnConfig; readonly examples: readonly Example[] } {
-    if (!Object.hasOwn(LOSSES, lossFn))
-      throw new UserError(
-        `Cannot train with "${String(lossFn)}": no such loss, expected one of ${Object.keys(LOSSES).join(", ")}`,
-      );
-    const loss = LOSSES[lossFn];
+    const { loss, lossConfig } = readLoss(lossFn, given);
     if (data.length === 0)
       throw new UserError(`Cannot train with "${lossFn}": 0 datums, expected at least 1`);
-    for (const [key, value] of Object.entries(given)) {
-      const refuse = (what: string): UserError =>
-        new UserError(`Cannot train with "${lossFn}": config key "${key}" is ${what}`);
-      if (!Object.hasOwn(loss.defaults, key))
-        throw refuse(`unknown, expected ${Object.keys(loss.defaults).join(", ") || "none"}`);
-      if (!Number.isFinite(value)) throw refuse(`${value}, expected a finite number`);
-    }
     return {
       loss,
-      lossConfig: { ...loss.defaults, ...given },
+      lossConfig,
       examples: data.map((datum, index) => readExample(datum, index, loss, this.#spec.config.vocabularySize)),
     };
   }

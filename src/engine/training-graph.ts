@@ -10,6 +10,7 @@ import {
   decoderLogits,
   decoderLogprobs,
   type LoraConfig,
+  decoderLogprobsEntropy,
   loraParameters,
   type ModelConfig,
   parametersOf,
@@ -48,13 +49,18 @@ export const TEMPERATURE = "temperature";
 /** Name of the output that holds a parameter's gradient. */
 export const gradientName = (parameter: string): string => `grad:${parameter}`;
 
-/** Outputs: `loss` [], `logprobs` [S], `elementwise` [S], and `grad:NAME` for each trainable parameter. */
+/** What the names of outputs begin with that hold a loss's metrics. */
+export const METRIC_PREFIX = "metric:";
+
+/** Outputs: `loss` [], `logprobs` [S], `elementwise` [S], `metric:NAME` [S], `grad:NAME` for each trainable parameter. */
 export function compileTraining(spec: ModelSpec, options: TrainingGraphOptions): OnnxModel {
   const { lowering, gradientCheckpointing, trainable } = options;
-  const forward = ["loss", "logprobs", "elementwise"];
+  const graph = trainingGraph(spec, options);
+  const gradients = new Set(trainable.map(gradientName));
+  const forward = Object.keys(graph.outputs).filter((name) => !gradients.has(name));
   const compileOptions: CompileOptions =
     gradientCheckpointing && trainable.length > 0 ? { lowering, recomputeBehind: forward } : { lowering };
-  return g.compile(trainingGraph(spec, options), compileOptions);
+  return g.compile(graph, compileOptions);
 }
 
 export function trainingGraph(
@@ -65,17 +71,22 @@ export function trainingGraph(
   const { hidden: states, supervised } = supervisedHidden(spec, weights, uniform);
   // The head is linear: hidden states divided by the temperature are logits divided by it, at a fraction of the cost.
   const hidden = isTempered ? g.div(states, g.input(TEMPERATURE, [])) : states;
-  const trainingLogprobs_S = decoderLogprobs(
-    spec.config,
-    hidden,
-    g.input("targets", [supervised], "int64"),
-    weights,
-  );
+  const targets = g.input("targets", [supervised], "int64");
+  const { logprobs: trainingLogprobs_S, entropy: entropy_S } =
+    loss.usesEntropy === true
+      ? decoderLogprobsEntropy(spec.config, hidden, targets, weights)
+      : { logprobs: decoderLogprobs(spec.config, hidden, targets, weights), entropy: null };
   const inputs = Object.fromEntries(loss.inputs.map((name) => [name, g.input(`loss.${name}`, [supervised])]));
   const sequences_S = g.input("sequences", [supervised], "int64");
-  const given = { trainingLogprobs_S, inputs, sequences_S, entropy_S: null, config: lossConfig };
+  const given = { trainingLogprobs_S, inputs, sequences_S, entropy_S, config: lossConfig };
   const elementwise = loss.perToken(given);
-  const outputs = { loss: g.sumAll(elementwise), logprobs: trainingLogprobs_S, elementwise };
+  const metrics = Object.entries(loss.metrics?.(given) ?? {});
+  const outputs = {
+    loss: g.sumAll(elementwise),
+    logprobs: trainingLogprobs_S,
+    elementwise,
+    ...Object.fromEntries(metrics.map(([name, value]) => [`${METRIC_PREFIX}${name}`, value])),
+  };
   // Ops that the provider lacks are taken apart before differentiating, so that their gradients reuse what they computed.
   const forward = g.decompose({ outputs }, lowering);
   if (trainable.length === 0) return forward;

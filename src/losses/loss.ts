@@ -23,6 +23,8 @@ export interface Loss {
   readonly optional: Readonly<Record<string, number>>;
   /** Numbers the loss reads, with their defaults; any other key is refused. */
   readonly defaults: LossFnConfig;
+  /** Config keys that name one of a few things, with the numbers they may be. */
+  readonly choices?: Readonly<Record<string, readonly number[]>>;
   /** Inputs of which at least one is nonzero where a token can have a gradient: other tokens need no logits. */
   readonly supervisedBy: readonly string[];
   /** Of the optional inputs, those that a datum must have with this config. @default none */

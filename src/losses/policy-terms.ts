@@ -59,6 +59,7 @@ export function policyLoss(
     inputs: ["logprobs", "advantages", "weights", "reference_logprobs", "entropy_weights"],
     optional: { reference_logprobs: 0, entropy_weights: 1 },
     defaults,
+    choices: { kl_estimator: [1, 2, 3], kl_bias_correction: [0, 1] },
     supervisedBy: ["weights"],
     required: (config) => (config["kl_coef"] === 0 ? [] : ["reference_logprobs"]),
     usesEntropy: true,

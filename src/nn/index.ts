@@ -19,6 +19,7 @@ export {
   decoderLogprobs,
 } from "./models/decoder.js";
 export * from "./optim/index.js";
+  decoderLogprobsEntropy,
 export {
   headName,
   type Parameter,

@@ -398,6 +398,7 @@ describe("a datum", () => {
       logprobs: tensor([-1, -1]),
       advantages: tensor([1, 1]),
     });
+    const weighed = datum([1, 2], { ...policy.lossFnInputs, weights: tensor([1, 1]) });
     const { logprobs: _, ...withoutLogprobs } = policy.lossFnInputs;
     const cases: readonly [() => Promise<unknown>, string][] = [
       [
@@ -421,12 +422,20 @@ describe("a datum", () => {
         'Cannot train with "cross_entropy": 0 datums, expected at least 1',
       ],
       [
-        () => client.forward([sound], "grpo" as "ppo"), // a name that only untyped callers can give
-        'Cannot train with "grpo": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro',
+        () => client.forward([sound], "pg" as "ppo"), // a name that only untyped callers can give
+        'Cannot train with "pg": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro, grpo, gspo, rloo, weighted_cispo',
       ],
       [
         () => client.forward([sound], "constructor" as "ppo"),
-        'Cannot train with "constructor": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro',
+        'Cannot train with "constructor": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro, grpo, gspo, rloo, weighted_cispo',
+      ],
+      [
+        () => client.forwardBackward([weighed], "grpo", { lossFnConfig: { kl_coef: 0.1 } }),
+        'Cannot train with "grpo": datum 0 has no reference_logprobs, expected one number per target token',
+      ],
+      [
+        () => client.forwardBackward([weighed], "grpo", { lossFnConfig: { kl_estimator: 4 } }),
+        'Cannot train with "grpo": config key "kl_estimator" is 4, expected one of 1, 2, 3',
       ],
       [() => client.nextLogits([]), "Cannot compute logits: 0 tokens, expected at least 1"],
       [

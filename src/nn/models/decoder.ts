@@ -61,6 +61,16 @@ function decoderLayer(
   const norm = (value: Value, name: string): Value =>
     g.rmsNorm(value, weights.value(layerName(layer, name)), config.normEpsilon);
   const project = (value: Value, projection: Projection): Value =>
+/** The same with the entropy [S] of the distributions that the targets are outcomes of. */
+export function decoderLogprobsEntropy(
+  config: ModelConfig,
+  hidden: Value,
+  targets: Value,
+  weights: DecoderWeights,
+): { readonly logprobs: Value; readonly entropy: Value } {
+  return g.logprobsEntropy(hidden, weights.value(headName(config)), targets);
+}
+
     projected(config, layer, projection, value, weights);
 
   const attended = attend(config, layer, norm(x, "input_layernorm.weight"), inputs, { project, norm });

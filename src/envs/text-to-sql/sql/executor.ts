@@ -3,6 +3,7 @@
  * is an outcome, from ours, which is `invalid`.
  */
 import { availableParallelism } from "node:os";
+import { CancelledError, messageOf } from "../../../base/index.js";
 import { createPool, type JobOutcome } from "../../../sandbox/index.js";
 import { hasRows, type SqlComparison, type SqlFailure, type SqlOutcome } from "./outcome.js";
 import { PHASES, type SqlRequest, type SqlResponse, type WorkerOptions } from "./query-worker.js";
@@ -67,6 +68,7 @@ export function createSqlExecutor({
     lockTimeoutMs: Math.floor(deadlineMs / 3),
     heapLimitBytes: Math.floor(memoryLimitBytes / 4),
   };
+  let isClosed = false;
   const pool = createPool<SqlRequest, SqlResponse>({
     module: new URL(
       import.meta.url.endsWith(".ts") ? "./query-worker.ts" : "./query-worker.js",
@@ -76,8 +78,21 @@ export function createSqlExecutor({
     ...{ size: workers, deadlineMs, memoryLimitBytes },
   });
 
+  /** A pool that has broken down is a broken grader. */
+  const runInPool = async (
+    request: SqlRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<JobOutcome<SqlResponse>> => {
+    try {
+      return await pool.run(request, { signal });
+    } catch (error) {
+      if (isClosed || error instanceof CancelledError) throw error;
+      return { kind: "error", message: messageOf(error) };
+    }
+  };
+
   const run = async (request: SqlRequest, { signal }: SqlCallOptions): Promise<SqlResponse> => {
-    const outcome = await pool.run(request, { signal });
+    const outcome = await runInPool(request, signal);
     if (outcome.kind === "done") return outcome.response;
     if (outcome.kind === "crash" && !request.isCareful)
       return run({ ...request, isCareful: true }, { signal });
@@ -87,9 +102,9 @@ export function createSqlExecutor({
     if (outcome.kind === "memory")
       return { kind: "too_large", message: `the statement's process ${outcome.message}` };
     // Is the process bound to die, whatever it is asked?
-    const probe = await pool.run(
+    const probe = await runInPool(
       { kind: "execute", path: request.path, sql: "SELECT 1", isCareful: true },
-      { signal },
+      signal,
     );
     return probe.kind === "done" && probe.response.kind === "rows"
       ? { kind: "too_large", message: `the statement ended its process: ${outcome.message}` }
@@ -120,7 +135,10 @@ export function createSqlExecutor({
         },
       };
     },
-    close: () => pool.close(),
+    close: () => {
+      isClosed = true;
+      return pool.close();
+    },
   };
 }
 

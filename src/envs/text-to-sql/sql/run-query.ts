@@ -56,7 +56,7 @@ function readRows(
   for (let next = iterator.next(); !next.done; next = iterator.next()) {
     if (rows.length === maxRows) return tooLarge(`more than ${maxRows} rows`);
     const values = next.value as SqlValue[]; // raw mode
-    const row = isCareful ? fromBytes(values) : values;
+    const row = (isCareful ? fromBytes(values) : values).map(plainNumber);
     for (const value of row) {
       if (typeof value === "string") bytes += value.length;
       else if (typeof value === "number") hasLargeNumber ||= Math.abs(value) > Number.MAX_SAFE_INTEGER;
@@ -66,6 +66,11 @@ function readRows(
     rows.push(row);
   }
   return { rows, hasLargeNumber };
+}
+
+/** Whole numbers are bigints only where they must be. */
+function plainNumber(value: SqlValue): SqlValue {
+  return typeof value === "bigint" && BigInt.asIntN(53, value) === value ? Number(value) : value;
 }
 
 /** Two columns for each of `sql`: its type, and its value with text as bytes. */

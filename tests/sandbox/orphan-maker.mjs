@@ -1,0 +1,12 @@
+/** A program that makes a pool, prints the process id of its only child, and leaves that child as asked: "stuck" or "idle". */
+import { createPool } from "../../dist/sandbox/index.js";
+
+const pool = createPool({
+  module: new URL("./misbehave.mjs", import.meta.url),
+  size: 1,
+  deadlineMs: 600_000,
+});
+const { response } = await pool.run({ act: "pid" });
+if (process.argv[2] === "stuck") void pool.run({ act: "stick" });
+// The job needs a moment to begin; the line tells the test to go ahead.
+setTimeout(() => console.log(response), process.argv[2] === "stuck" ? 300 : 0);

@@ -86,18 +86,19 @@ function sentencesOf(issue: SchemaIssue, keys: readonly ConfigKey[]): Fault[] {
   }));
 }
 
-/** The key that was meant: of this section, by another trainer's name, or of another section. */
+/** The key that was meant: by another trainer's name, of another section, or one of this section that looks like it. */
 function suggestion(key: string, section: Path, keys: readonly ConfigKey[]): string {
   const prefix = section.length === 0 ? "" : `${formatPath(section)}.`;
   const siblings = keys.filter(
     ({ path }) => path.startsWith(prefix) && !path.slice(prefix.length).includes("."),
   );
   const names = siblings.map(({ path }) => path.slice(prefix.length));
+  const leaf = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
+  // A name that another trainer, or another section, has word for word says more than one that looks alike.
+  const exact = keys.find(({ path, aliases }) => aliases.includes(key) || leaf(path) === key);
+  if (exact !== undefined) return `. Did you mean "${exact.path}"?`;
   const near = closestName(key, names);
   if (near !== undefined) return `. Did you mean "${prefix}${near}"?`;
-  const alias = keys.find(({ aliases }) => aliases.includes(key));
-  if (alias !== undefined) return `. Did you mean "${alias.path}"?`;
-  const leaf = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
   const elsewhere =
     closestName(
       key,

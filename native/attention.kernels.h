@@ -113,7 +113,7 @@ HONE_INLINE void HONE_NAME(copy_transposed)(const float *x, int64_t stride, int6
 }
 
 /* Which keys of the block at `key` the four rows from `row` attend to, as vectors: first <= n < last. */
-HONE_INLINE int HONE_NAME(keys_of)(const hone_attention_sequence *s, int64_t row, int64_t key, int64_t *first,
+HONE_INLINE int HONE_NAME(keys_of)(const hone_attention_tree *s, int64_t row, int64_t key, int64_t *first,
                                    int64_t *last, int64_t *end) {
   int64_t low = s->window > 0 ? row - s->window + 1 - key : 0;
   int64_t high = row + 4 < s->length ? row + 4 : s->length;
@@ -127,16 +127,45 @@ HONE_INLINE int HONE_NAME(keys_of)(const hone_attention_sequence *s, int64_t row
   return 1;
 }
 
+/* A block of keys of a tree: the row behind the last that sees one of them, and whether not all see all of them. */
+typedef struct {
+  int64_t seen;
+  int mixed;
+} HONE_NAME(key_block);
+
+HONE_INLINE HONE_NAME(key_block) HONE_NAME(block_of)(const hone_attention_tree *s, int64_t key, int64_t keys) {
+  if (s->ends == NULL) return (HONE_NAME(key_block)){.seen = s->length};
+  float least = s->ends[key], most = least;
+  for (int64_t i = key + 1; i < key + keys; i++) {
+    if (s->ends[i] < least) least = s->ends[i];
+    if (s->ends[i] > most) most = s->ends[i];
+  }
+  return (HONE_NAME(key_block)){.seen = (int64_t)most, .mixed = least < most || s->positions != NULL};
+}
+
+/* Whether some row of the group does not see some key of the block because it belongs to another branch. */
+HONE_INLINE int HONE_NAME(needs_ends)(const hone_attention_tree *s, HONE_NAME(key_block) block, int64_t row) {
+  return s->ends != NULL && (block.mixed || row + 4 > block.seen);
+}
+
+/* Minus infinity where `row` does not see the key of a lane: another branch's, or one that the window left behind. */
+HONE_INLINE vf HONE_NAME(keep_seen)(const hone_attention_tree *s, vf x, int64_t row, int64_t key) {
+  vi keep = (vi)(vf_load(s->ends + key) > vf_set((float)row));
+  if (s->positions != NULL)
+    keep &= (vi)(vf_load(s->positions + key) > vf_set(s->positions[row] - s->reach));
+  return vf_where(keep, x, vf_set(-INFINITY));
+}
+
 /* Whether some row of the group does not attend to some key of the block. */
-HONE_INLINE int HONE_NAME(needs_mask)(const hone_attention_sequence *s, int64_t row, int64_t key) {
+HONE_INLINE int HONE_NAME(needs_mask)(const hone_attention_tree *s, int64_t row, int64_t key) {
   return key + HONE_BLOCK - 1 > row || (s->window > 0 && row + 3 - s->window + 1 > key);
 }
 
 /* Four rows of scores [4][HONE_BLOCK], from the vector whose first key is `key`. */
 typedef struct {
-  const hone_attention_sequence *s;
+  const hone_attention_tree *s;
   int64_t row, key;
-  int masked;
+  int masked, branched;
   float *scores, *most, *total;
 } HONE_NAME(four_rows);
 
@@ -145,7 +174,7 @@ typedef struct {
  * the rows' sums so far must be multiplied by.
  */
 HONE_INLINE void HONE_NAME(softmax)(const HONE_NAME(four_rows) * rows, const int count, float *keep) {
-  const hone_attention_sequence *s = rows->s;
+  const hone_attention_tree *s = rows->s;
   const vf scale = vf_set(s->scale);
   vf largest[4], sum[4];
   float now[4], added[4];
@@ -160,6 +189,7 @@ HONE_INLINE void HONE_NAME(softmax)(const HONE_NAME(four_rows) * rows, const int
         const int64_t row = rows->row + r, at = rows->key + n * LANES;
         x = vf_keep_between(x, s->window > 0 ? row - s->window + 1 - at : 0, row + 1 - at);
       }
+      if (rows->branched) x = HONE_NAME(keep_seen)(s, x, rows->row + r, rows->key + n * LANES);
       vf_store(scores + n * LANES, x);
       largest[r] = vf_max(largest[r], x);
     }
@@ -200,8 +230,8 @@ HONE_INLINE void HONE_NAME(softmax_any)(const HONE_NAME(four_rows) * rows, int64
 #endif
 }
 
-/* Rows from .. to of one head of one sequence. attention.c knows how long scratch must be. */
-static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t from, int64_t to, float *scratch) {
+/* Rows from .. to of one head of one tree. attention.c knows how long scratch must be. */
+static void HONE_NAME(attention_rows)(const hone_attention_tree *s, int64_t from, int64_t to, float *scratch) {
   const int64_t width = s->width, padded = (width + LANES - 1) / LANES * LANES, vectors = padded / LANES;
   const int64_t rows = to - from, groups = (rows + 3) / 4;
   float *k_t = scratch, *v = k_t + width * HONE_BLOCK, *p = v + HONE_BLOCK * padded, *q = p + 4 * HONE_BLOCK,
@@ -215,9 +245,12 @@ static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t 
   int64_t low = s->window > 0 && from - s->window + 1 > 0 ? from - s->window + 1 : 0;
   for (int64_t key = low / HONE_BLOCK * HONE_BLOCK; key < to; key += HONE_BLOCK) {
     int64_t keys = s->length - key < HONE_BLOCK ? s->length - key : HONE_BLOCK;
+    const HONE_NAME(key_block) block = HONE_NAME(block_of)(s, key, keys);
+    if (block.seen <= from) continue;
+    const int64_t last_group = block.seen < to ? (block.seen - from + 3) / 4 : groups;
     HONE_NAME(copy_transposed)(s->k + key * s->kv_stride, s->kv_stride, keys, width, k_t);
     HONE_NAME(copy_rows)(s->v + key * s->kv_stride, s->kv_stride, keys, keys, width, padded, v);
-    for (int64_t g = key > from ? (key - from) / 4 : 0; g < groups; g++) {
+    for (int64_t g = key > from ? (key - from) / 4 : 0; g < last_group; g++) {
       int64_t row = from + g * 4, first, last, end;
       if (!HONE_NAME(keys_of)(s, row, key, &first, &last, &end)) continue;
       float *scores = p + first * LANES, keep[4];
@@ -226,7 +259,8 @@ static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t 
       HONE_NAME(multiply)(last - first, 0, width, q + g * 4 * padded, padded, 1, k_t + first * LANES, HONE_BLOCK, scores,
                           HONE_BLOCK, 0);
       const HONE_NAME(four_rows) four = {.s = s, .row = row, .key = key + first * LANES, .scores = scores,
-                                         .masked = HONE_NAME(needs_mask)(s, row, key), .most = most + g * 4,
+                                         .masked = HONE_NAME(needs_mask)(s, row, key),
+                                         .branched = HONE_NAME(needs_ends)(s, block, row), .most = most + g * 4,
                                          .total = total + g * 4};
       HONE_NAME(softmax_any)(&four, last - first, keep);
       HONE_NAME(multiply)(vectors, 2, end - first * LANES, scores, HONE_BLOCK, 1, v + first * LANES * padded, padded,
@@ -247,7 +281,7 @@ static void HONE_NAME(attention_rows)(const hone_attention_sequence *s, int64_t 
 /* Scores become probabilities, and ds, which holds dO V^T, the gradient of q.k. */
 HONE_INLINE void HONE_NAME(score_grad)(const HONE_NAME(four_rows) * rows, const int count, const float *lse,
                                        const float *delta, float *ds) {
-  const hone_attention_sequence *s = rows->s;
+  const hone_attention_tree *s = rows->s;
   const vf scale = vf_set(s->scale);
 #pragma GCC unroll 4
   for (int r = 0; r < 4; r++) {
@@ -260,6 +294,7 @@ HONE_INLINE void HONE_NAME(score_grad)(const HONE_NAME(four_rows) * rows, const 
         const int64_t row = rows->row + r, start = rows->key + n * LANES;
         x = vf_keep_between(x, s->window > 0 ? row - s->window + 1 - start : 0, row + 1 - start);
       }
+      if (rows->branched) x = HONE_NAME(keep_seen)(s, x, rows->row + r, rows->key + n * LANES);
       const vf e = vf_exp(x);
       vf_store(rows->scores + at, e);
       vf_store(ds + at, e * (vf_load(ds + at) - row_delta) * scale);
@@ -282,10 +317,10 @@ HONE_INLINE void HONE_NAME(score_grad_any)(const HONE_NAME(four_rows) * rows, in
 }
 
 /*
- * All rows of one head of one sequence; dk and dv are this head's share. With P = exp(S - lse) and
+ * All rows of one head of one tree; dk and dv are this head's share. With P = exp(S - lse) and
  * delta = rowsum(dO * O): dV = P^T dO, dS = P (dO V^T - delta) scale, dQ = dS K, dK = dS^T Q.
  */
-static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *scratch) {
+static void HONE_NAME(attention_grad)(const hone_attention_tree *s, float *scratch) {
   const int64_t width = s->width, padded = (width + LANES - 1) / LANES * LANES, vectors = padded / LANES;
   const int64_t groups = (s->length + 3) / 4, rows = groups * 4;
   float *k_t = scratch, *v_t = k_t + width * HONE_BLOCK, *k = v_t + width * HONE_BLOCK, *dk = k + HONE_BLOCK * padded,
@@ -313,9 +348,11 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
     HONE_NAME(copy_transposed)(s->v + key * s->kv_stride, s->kv_stride, keys, width, v_t);
     HONE_NAME(copy_rows)(s->k + key * s->kv_stride, s->kv_stride, keys, HONE_BLOCK, width, padded, k);
     memset(dk, 0, (size_t)(2 * HONE_BLOCK * padded) * sizeof(float));
-    for (int64_t block = key; block < rows; block += HONE_BLOCK) {
+    const HONE_NAME(key_block) of_keys = HONE_NAME(block_of)(s, key, keys);
+    const int64_t last_row = (of_keys.seen + 3) / 4 * 4;
+    for (int64_t block = key; block < last_row; block += HONE_BLOCK) {
       if (s->window > 0 && block - s->window + 1 >= key + HONE_BLOCK) break;
-      const int64_t block_rows = rows - block < HONE_BLOCK ? rows - block : HONE_BLOCK;
+      const int64_t block_rows = last_row - block < HONE_BLOCK ? last_row - block : HONE_BLOCK;
       for (int64_t i = 0; i < block_rows; i += 4) {
         int64_t row = block + i, first, last, end;
         if (!HONE_NAME(keys_of)(s, row, key, &first, &last, &end)) continue;
@@ -330,7 +367,8 @@ static void HONE_NAME(attention_grad)(const hone_attention_sequence *s, float *s
         HONE_NAME(multiply)(last - first, 0, width, d_o + row * padded, padded, 1, v_t + first * LANES, HONE_BLOCK,
                             ds + at, HONE_BLOCK, 0);
         const HONE_NAME(four_rows) four = {.s = s, .row = row, .key = key + first * LANES, .scores = p + at,
-                                           .masked = HONE_NAME(needs_mask)(s, row, key)};
+                                           .masked = HONE_NAME(needs_mask)(s, row, key),
+                                           .branched = HONE_NAME(needs_ends)(s, of_keys, row)};
         HONE_NAME(score_grad_any)(&four, last - first, lse + row, delta + row, ds + at);
       }
       for (int64_t i = 0; i < block_rows; i += 4) {

@@ -87,18 +87,20 @@ HONE_API void hone_gemm_bf16(hone_pool *pool, int64_t m, int64_t n, int64_t k, f
 typedef enum {
   HONE_OK = 0,
   HONE_NO_MEMORY = 1,  /* the system has no more memory */
-  HONE_BAD_STARTS = 2, /* starts[t] is negative, above t, or differs inside one sequence */
+  HONE_BAD_ENDS = 2,   /* ends[t] is not above t, above the number of tokens, or outside of the tree around t */
   HONE_BAD_INDEX = 3,  /* a target or a position is outside its table */
   HONE_BAD_SHAPE = 4   /* sizes that no kernel handles (head width not a multiple of 4, heads not of kv_heads, ...) */
 } hone_status;
 
 /*
- * Causal attention over packed sequences, grouped queries (attention.c).
+ * Causal attention over packed trees of sequences, grouped queries (attention.c).
  *
- *     s[t,j] = scale q[t].k[j]    p = softmax over max(starts[t], t - window + 1) <= j <= t    o[t] = sum_j p[t,j] v[j]
+ *     s[t,j] = scale q[t].k[j]    p = softmax over the j <= t with ends[j] > t    o[t] = sum_j p[t,j] v[j]
  *
  * q, o: [tokens, heads * width], k, v: [tokens, kv_heads * width]; head h reads kv head h / (heads / kv_heads).
- * starts[t] is the index of the first token of t's sequence. window = 0 means no window. lse: [tokens, heads] is
+ * ends[j] is the index behind the last token that sees token j: the end of j's own sequence or, where several sequences
+ * share j, of the last of them. A shared prefix stands once, before its branches, which may have branches themselves.
+ * Of the tokens it sees, t attends to the last `window`, itself included; 0 means all. lse: [tokens, heads] is
  * log sum_j exp(s[t,j]), which the gradient needs. No memory of tokens x tokens is used.
  */
 typedef struct hone_attention {
@@ -107,9 +109,9 @@ typedef struct hone_attention {
 } hone_attention;
 
 HONE_API hone_status hone_attention_forward(hone_pool *pool, const hone_attention *shape, const float *q, const float *k,
-                                            const float *v, const int32_t *starts, float *o, float *lse);
+                                            const float *v, const int32_t *ends, float *o, float *lse);
 HONE_API hone_status hone_attention_backward(hone_pool *pool, const hone_attention *shape, const float *q, const float *k,
-                                             const float *v, const int32_t *starts, const float *o, const float *lse,
+                                             const float *v, const int32_t *ends, const float *o, const float *lse,
                                              const float *d_o, float *dq, float *dk, float *dv);
 
 /* y = x inv_std w, inv_std = 1 / sqrt(mean x^2 + eps), for each row of x [rows, width] (norm.c). */

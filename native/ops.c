@@ -137,12 +137,12 @@ enum { HEADS, KV_HEADS, SCALE, WINDOW };
 static const char *attention_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
   const int64_t heads = (int64_t)attributes[HEADS], kv_heads = (int64_t)attributes[KV_HEADS];
   if (in[0].rank != 2 || in[1].rank != 2 || in[2].rank != 2 || in[3].rank != 1)
-    return "q, k and v must be matrices and starts a row";
+    return "q, k and v must be matrices and ends a row";
   if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0)
     return "heads and kvHeads must be given, and heads be a multiple of kvHeads";
   if (differ(in[0].dims[0], in[1].dims[0]) || differ(in[0].dims[0], in[2].dims[0]) ||
       differ(in[0].dims[0], in[3].dims[0]))
-    return "q, k, v and starts must have as many rows";
+    return "q, k, v and ends must have as many rows";
   if (in[0].dims[1].size >= 0 && in[0].dims[1].size % heads != 0) return "q's columns must be a multiple of heads";
   if (differ(times(in[1].dims[1], heads / kv_heads), in[0].dims[1]) || differ(in[1].dims[1], in[2].dims[1]))
     return "k and v must have kvHeads columns for each heads of q";

@@ -142,9 +142,9 @@ static ort_status *status_of(const registered *of, hone_status status) {
   switch (status) {
     case HONE_OK: return NULL;
     case HONE_NO_MEMORY: return failure(of->api, ORT_FAIL, of->op->name, "out of memory");
-    case HONE_BAD_STARTS:
+    case HONE_BAD_ENDS:
       return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name,
-                     "starts are not the first index of each token's own sequence");
+                     "ends are not the index behind the last token that sees each token");
     case HONE_BAD_INDEX:
       return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, "a target or position is outside its table");
     default: return failure(of->api, ORT_INVALID_ARGUMENT, of->op->name, "sizes that this operator does not handle");

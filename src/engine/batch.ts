@@ -1,12 +1,14 @@
 /**
- * Datums → packed micro-batches: tokens of all sequences one after the other, without padding. Rows exist only for
- * providers that need them (graph/ops/attention.ts).
+ * Datums → packed micro-batches: tokens of all sequences one after the other, without padding, and those that
+ * neighbours begin with only once (shared-prefixes.ts). Rows exist only for providers that need them (row-layout.ts).
  */
 import { UserError } from "../base/index.js";
 import type { Loss } from "../losses/index.js";
 import { type ModelConfig, ropeTables } from "../nn/index.js";
 import { type Datum, tokensOf } from "../protocol/index.js";
 import { type HostTensor, hostTensor } from "../tensor/index.js";
+import { int64, rowLayout } from "./row-layout.js";
+import { packSequences, sharedPrefixes, splitSequences } from "./shared-prefixes.js";
 
 /** A datum as arrays: N input tokens, N targets, N of each of the loss's inputs. */
 export interface Example {
@@ -19,10 +21,11 @@ export interface MicroBatch {
   /** Indices of the datums, in order. */
   readonly datums: readonly number[];
   readonly tensors: Readonly<Record<string, HostTensor>>;
-  /** Every sequence has the same length, so that rows are a mere reshape. */
+  /** Every sequence has the same length and tokens of its own, so that rows are a mere reshape. */
   readonly uniform: boolean;
   /** For each supervised token, in order: the place in `datums` and the position in that datum. May be empty. */
   readonly supervised: readonly { readonly datum: number; readonly position: number }[];
+  /** Tokens that are computed. */
   readonly tokenCount: number;
 }
 
@@ -78,23 +81,29 @@ export function isSupervised(loss: Loss, { lossInputs }: Example, position: numb
   return loss.supervisedBy.some((name) => lossInputs[name]![position] !== 0);
 }
 
-/** Consecutive datums, as many as fit `maxTokens`; one that is longer stands alone. */
-export function splitIntoMicroBatches(examples: readonly Example[], maxTokens: number): number[][] {
-  const batches: number[][] = [];
-  let room = 0;
-  for (const [index, { tokens_T }] of examples.entries()) {
-    if (batches.length === 0 || tokens_T.length > room) {
-      batches.push([]);
-      room = maxTokens;
-    }
-    batches.at(-1)!.push(index);
-    room -= tokens_T.length;
-  }
-  return batches;
+/** Datums in micro-batches of at most `maxTokens`; a datum that is longer stands alone. */
+export function splitIntoMicroBatches(
+  { rope }: ModelConfig,
+  examples: readonly Example[],
+  { maxTokens, sharePrefixes }: { readonly maxTokens: number; readonly sharePrefixes: boolean },
+): number[][] {
+  const sequences_D_T = examples.map(({ tokens_T }) => tokens_T);
+  const lengths_D = sequences_D_T.map(({ length }) => length);
+  const shared_D = sharePrefixes ? sharedPrefixes(rope, sequences_D_T) : lengths_D.map(() => 0);
+  return splitSequences(lengths_D, shared_D, maxTokens);
+}
+
+export interface PackOptions {
+  /** All tokens count as supervised: for callers that want every logprob. @default false */
+  readonly everyToken?: boolean;
+  /** Tokens with which neighbouring datums begin alike are computed once. @default true */
+  readonly sharePrefixes?: boolean;
+  /** With the layout in rows, which only some graphs read. @default true */
+  readonly rows?: boolean;
 }
 
 /**
- * Packs some examples. With `everyToken`, all tokens count as supervised: for callers that want every logprob.
+ * Packs some examples. A supervised token that several datums share is gathered once for each of them.
  * A batch that supervises nothing computes its first token, so that no tensor is empty; its loss inputs are zeros.
  */
 export function packBatch(
@@ -102,91 +111,68 @@ export function packBatch(
   loss: Loss,
   examples: readonly Example[],
   datums: readonly number[],
-  { everyToken = false }: { readonly everyToken?: boolean } = {},
+  { everyToken = false, sharePrefixes = true, rows = true }: PackOptions = {},
 ): MicroBatch {
   const members = datums.map((index) => examples[index]!);
-  const lengths = members.map(({ tokens_T }) => tokens_T.length);
-  const { cos, sin, rows: tableRows, firstRows } = ropeTables(config.rope, lengths);
-  const supervised = members.flatMap((example, datum) =>
-    example.tokens_T.flatMap((_, position) =>
-      everyToken || isSupervised(loss, example, position) ? [{ datum, position }] : [],
-    ),
-  );
+  const sequences_D_T = members.map(({ tokens_T }) => tokens_T);
+  const lengths = sequences_D_T.map(({ length }) => length);
+  const shared_D = sharePrefixes ? sharedPrefixes(config.rope, sequences_D_T) : lengths.map(() => 0);
+  const { flat_D_T, tokens_T, ends_T } = packSequences(sequences_D_T, shared_D);
+  const tables = ropeTables(config.rope, lengths);
+  const positions_T = new Int32Array(tokens_T.length);
+  flat_D_T.forEach((flat_T, datum) => {
+    const first = tables.firstRows[datum]!;
+    for (let position = 0; position < flat_T.length; position++)
+      positions_T[flat_T[position]!] = first + position;
+  });
+  const supervised = supervisedTokens(loss, members, everyToken);
   const computed = supervised.length === 0 ? [{ datum: 0, position: 0 }] : supervised;
-  const firstTokens = lengths.map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0));
+  const perToken = (numberOf: (datum: number, position: number) => number): HostTensor =>
+    int64(Int32Array.from(computed, ({ datum, position }) => numberOf(datum, position)));
   const half = config.headWidth / 2;
   const tensors: Record<string, HostTensor> = {
-    tokens: int64(members.flatMap(({ tokens_T }) => tokens_T)),
-    positions: int64(
-      members.flatMap(({ tokens_T }, i) => tokens_T.map((_, position) => firstRows[i]! + position)),
-    ),
-    cos: hostTensor("float32", [tableRows, half], cos),
-    sin: hostTensor("float32", [tableRows, half], sin),
-    supervised: int64(computed.map(({ datum, position }) => firstTokens[datum]! + position)),
-    targets: int64(computed.map(({ datum, position }) => members[datum]!.targets_T[position]!)),
+    tokens: int64(tokens_T),
+    positions: int64(positions_T),
+    cos: hostTensor("float32", [tables.rows, half], tables.cos),
+    sin: hostTensor("float32", [tables.rows, half], tables.sin),
+    ends: hostTensor("int32", [ends_T.length], ends_T),
+    supervised: perToken((datum, position) => flat_D_T[datum]![position]!),
+    targets: perToken((datum, position) => members[datum]!.targets_T[position]!),
     sequences: int64(ranks(computed.map(({ datum }) => datum))),
-    ...rowLayout(lengths, firstTokens),
+    ...(rows ? rowLayout(flat_D_T, tokens_T.length) : {}),
   };
   for (const name of loss.inputs) {
-    const values = computed.map(({ datum, position }) => members[datum]!.lossInputs[name]![position]!);
-    tensors[`loss.${name}`] = hostTensor("float32", [values.length], Float32Array.from(values));
+    const values_S = Float32Array.from(
+      computed,
+      ({ datum, position }) => members[datum]!.lossInputs[name]![position]!,
+    );
+    tensors[`loss.${name}`] = hostTensor("float32", [values_S.length], values_S);
   }
+  const isShared = shared_D.some((shared, datum) => datum > 0 && shared > 0);
   return {
     datums,
     tensors,
-    uniform: lengths.every((length) => length === lengths[0]),
+    uniform: !isShared && lengths.every((length) => length === lengths[0]),
     supervised,
-    tokenCount: lengths.reduce((a, b) => a + b, 0),
+    tokenCount: tokens_T.length,
   };
 }
 
-/** Sequences laid out in rows as long as the longest, each into the fullest row that still has room. */
-function rowLayout(lengths: readonly number[], firstTokens: readonly number[]): Record<string, HostTensor> {
-  const length = Math.max(...lengths);
-  const filled: number[] = [];
-  const places = lengths.map(() => ({ row: 0, column: 0 }));
-  const byLength = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
-  for (const sequence of byLength) {
-    const size = lengths[sequence]!;
-    let row = -1;
-    filled.forEach((used, candidate) => {
-      if (used + size <= length && (row < 0 || used > filled[row]!)) row = candidate;
-    });
-    if (row < 0) row = filled.push(0) - 1;
-    places[sequence] = { row, column: filled[row]! };
-    filled[row]! += size;
+function supervisedTokens(
+  loss: Loss,
+  members: readonly Example[],
+  everyToken: boolean,
+): MicroBatch["supervised"] {
+  const supervised: { datum: number; position: number }[] = [];
+  for (const [datum, example] of members.entries()) {
+    for (let position = 0; position < example.tokens_T.length; position++)
+      if (everyToken || isSupervised(loss, example, position)) supervised.push({ datum, position });
   }
-  const total = lengths.reduce((a, b) => a + b, 0);
-  const starts = new Int32Array(total);
-  const rows = new BigInt64Array(filled.length * length);
-  const placeOf = new BigInt64Array(total);
-  const startColumns = new BigInt64Array(filled.length * length);
-  lengths.forEach((size, sequence) => {
-    const { row, column } = places[sequence]!;
-    const first = firstTokens[sequence]!;
-    for (let i = 0; i < size; i++) {
-      const place = row * length + column + i;
-      starts[first + i] = first;
-      rows[place] = BigInt(first + i);
-      placeOf[first + i] = BigInt(place);
-      startColumns[place] = BigInt(column);
-    }
-  });
-  return {
-    starts: hostTensor("int32", [total], starts),
-    rows: hostTensor("int64", [rows.length], rows),
-    places: hostTensor("int64", [total], placeOf),
-    startColumns: hostTensor("int64", [startColumns.length], startColumns),
-    columns: int64(Array.from({ length }, (_, column) => column)),
-  };
+  return supervised;
 }
 
 /** Each distinct number becomes 0, 1, 2… in order of appearance: below their count, however large they are. */
-function ranks(values: readonly number[]): number[] {
+function ranks(values: readonly number[]): Int32Array {
   const rankOf = new Map([...new Set(values)].map((value, rank) => [value, rank]));
-  return values.map((value) => rankOf.get(value)!);
-}
-
-function int64(values: readonly number[]): HostTensor<"int64"> {
-  return hostTensor("int64", [values.length], BigInt64Array.from(values, BigInt));
+  return Int32Array.from(values, (value) => rankOf.get(value)!);
 }

@@ -33,6 +33,11 @@ export interface EngineOptions {
   readonly gradientCheckpointing?: boolean;
   /** Sequences are computed together up to this many tokens; the result does not depend on it. @default 4096 */
   readonly microBatchTokens?: number;
+  /**
+   * Tokens with which neighbouring datums begin alike, such as the prompt of a group, are computed once, and count once
+   * for `microBatchTokens`; the result does not depend on it. @default true
+   */
+  readonly sharePrefixes?: boolean;
   /** Seed of fresh adapters. @default 0 */
   readonly seed?: number;
   /** Threads of one operator. @default the number of cores */

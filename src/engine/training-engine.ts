@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { CancelledError, UserError } from "../base/index.js";
+import { attentionNeedsRows } from "../graph/index.js";
 import { LOSSES, type Loss, readLoss } from "../losses/index.js";
 import { clipCoefficient } from "../nn/index.js";
 import type {
@@ -20,7 +21,15 @@ import {
   writeShardedSafetensors,
 } from "../tensor/index.js";
 import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
-import { type Example, firstForeignId, packBatch, readExample, splitIntoMicroBatches } from "./batch.js";
+import {
+  type Example,
+  firstForeignId,
+  type MicroBatch,
+  type PackOptions,
+  packBatch,
+  readExample,
+  splitIntoMicroBatches,
+} from "./batch.js";
 import { allocate, Executable } from "./executable.js";
 import type { EngineOptions } from "./options.js";
 import { Outputs } from "./outputs.js";
@@ -150,9 +159,7 @@ export class TrainingEngine {
     const collected = new Outputs(loss, examples);
     for (const indices of this.#split(examples)) {
       await pause(isCancelled);
-      const batch = packBatch(this.#spec.config, loss, examples, indices, {
-        everyToken: !supervisedOnly,
-      });
+      const batch = this.#pack(loss, examples, indices, { everyToken: !supervisedOnly });
       const executable = await this.#training(loss, lossConfig, batch.uniform, form);
       const inputs = { ...this.#weights.tensors, ...batch.tensors, ...form.tensors };
       collected.add(batch, await executable.run(inputs));
@@ -183,7 +190,7 @@ export class TrainingEngine {
     try {
       for (const indices of this.#split(examples)) {
         await pause(isCancelled);
-        const batch = packBatch(this.#spec.config, loss, examples, indices);
+        const batch = this.#pack(loss, examples, indices);
         const executable = await this.#training(loss, lossConfig, batch.uniform, form);
         const isFirst = this.#pending === 0;
         const into: Record<string, HostTensor> = {};
@@ -383,7 +390,22 @@ export class TrainingEngine {
   }
 
   #split(examples: readonly Example[]): number[][] {
-    return splitIntoMicroBatches(examples, this.#options.microBatchTokens ?? 4096);
+    const { microBatchTokens: maxTokens = 4096, sharePrefixes = true } = this.#options;
+    return splitIntoMicroBatches(this.#spec.config, examples, { maxTokens, sharePrefixes });
+  }
+
+  #pack(
+    loss: Loss,
+    examples: readonly Example[],
+    indices: readonly number[],
+    options: PackOptions = {},
+  ): MicroBatch {
+    const { config } = this.#spec;
+    return packBatch(config, loss, examples, indices, {
+      sharePrefixes: this.#options.sharePrefixes ?? true,
+      rows: attentionNeedsRows(this.#runtime.lowering, config.headWidth),
+      ...options,
+    });
   }
 
   /** @throws UserError when the options make no sense for this engine */

@@ -131,7 +131,7 @@ function decoderInputs({ headWidth }: ModelConfig, uniform: boolean): DecoderInp
     cos: g.input("cos", ["P", headWidth / 2]),
     sin: g.input("sin", ["P", headWidth / 2]),
     layout: {
-      starts: g.input("starts", [tokens], "int32"),
+      ends: g.input("ends", [tokens], "int32"),
       rows: g.input("rows", ["B*L"], "int64"),
       places: g.input("places", [tokens], "int64"),
       startColumns: g.input("startColumns", ["B*L"], "int64"),

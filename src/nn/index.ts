@@ -29,4 +29,4 @@ export {
   parametersOf,
   projectionShape,
 } from "./parameters.js";
-export { inverseFrequencies, type RopeConfig, ropeTables } from "./rope.js";
+export { haveSameAngles, inverseFrequencies, type RopeConfig, ropeTables } from "./rope.js";

@@ -173,6 +173,16 @@ export function inverseFrequencies(config: RopeConfig, sequenceLength: number): 
   }
 }
 
+/** Whether a position has the same angles in sequences of both lengths. */
+export function haveSameAngles(config: RopeConfig, length: number, other: number): boolean {
+  return length === other || !(isStretched(config, length) || isStretched(config, other));
+}
+
+/** Only `dynamic` scaling depends on the length, and only beyond the model's context. */
+function isStretched({ type, maxPositions }: RopeConfig, length: number): boolean {
+  return type === "dynamic" && length > maxPositions;
+}
+
 export interface RopeTables {
   /** [P, K/2]. */
   readonly cos: Float32Array;
@@ -188,9 +198,8 @@ export interface RopeTables {
  */
 export function ropeTables(config: RopeConfig, sequenceLengths: readonly number[]): RopeTables {
   const half = config.headWidth / 2;
-  const isStretched = (length: number): boolean => config.type === "dynamic" && length > config.maxPositions;
-  const common = Math.max(1, ...sequenceLengths.filter((length) => !isStretched(length)));
-  const stretched = [...new Set(sequenceLengths.filter(isStretched))];
+  const common = Math.max(1, ...sequenceLengths.filter((length) => !isStretched(config, length)));
+  const stretched = [...new Set(sequenceLengths.filter((length) => isStretched(config, length)))];
   const firstRow = new Map<number, number>();
   let rows = common;
   for (const length of stretched) {

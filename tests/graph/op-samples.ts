@@ -109,20 +109,24 @@ function matmulSamples(): Sample[] {
   return samples;
 }
 
-/** Sequences of the given lengths packed one after the other, and laid out in rows of `length` in order. */
-function layout(rowsOfSequences: readonly (readonly number[])[], length: number): Record<string, Entry> {
-  const tokens = rowsOfSequences.flat().reduce((a, b) => a + b, 0);
-  const [starts, rows, places, startColumns]: [number[], number[], number[], number[]] = [[], [], [], []];
+/** A sequence of a row: its length, or where its tokens are packed when it shares some with other sequences. */
+type Sequence = number | readonly number[];
+
+/** Sequences packed one after the other, and laid out in rows of `length` in order. */
+function layout(rowsOfSequences: readonly (readonly Sequence[])[], length: number): Record<string, Entry> {
+  const [ends, rows, places, startColumns]: [number[], number[], number[], number[]] = [[], [], [], []];
   rowsOfSequences.forEach((sequences, row) => {
     let column = 0;
-    for (const size of sequences) {
-      for (let i = 0; i < size; i++) {
-        rows.push(starts.length);
-        places.push(row * length + column + i);
+    for (const sequence of sequences) {
+      const packed =
+        typeof sequence === "number" ? Array.from({ length: sequence }, (_, i) => ends.length + i) : sequence;
+      for (const [i, token] of packed.entries()) {
+        rows.push(token);
+        places[token] ??= row * length + column + i;
         startColumns.push(column);
-        starts.push(starts.length - i);
+        ends[token] = packed.at(-1)! + 1;
       }
-      column += size;
+      column += packed.length;
     }
     for (; column < length; column++) {
       rows.push(0);
@@ -130,9 +134,9 @@ function layout(rowsOfSequences: readonly (readonly number[])[], length: number)
     }
   });
   return {
-    starts: whole("int32", [tokens], starts),
+    ends: whole("int32", [ends.length], ends),
     rows: whole("int64", [rows.length], rows),
-    places: whole("int64", [tokens], places),
+    places: whole("int64", [places.length], places),
     startColumns: whole("int64", [rows.length], startColumns),
     columns: whole("int64", [length], (i) => i),
   };
@@ -147,24 +151,25 @@ function attentionSample(
     window = 0,
     uniform = false,
   }: { heads: number; kvHeads: number; width: number; window?: number; uniform?: boolean },
-  sequences: readonly (readonly number[])[],
+  sequences: readonly (readonly Sequence[])[],
   length: number,
 ): Sample {
-  const tokens = sequences.flat().reduce((a, b) => a + b, 0);
+  const arrangement = layout(sequences, length);
+  const tokens = arrangement["ends"]!.array.shape[0]!;
   return {
     title,
     inputs: {
       q: real([tokens, heads * width]),
       k: real([tokens, kvHeads * width]),
       v: real([tokens, kvHeads * width]),
-      ...layout(sequences, length),
+      ...arrangement,
     },
     build: (values) => {
-      const [q, k, v, starts, rows, places, startColumns, columns] = [
+      const [q, k, v, ends, rows, places, startColumns, columns] = [
         "q",
         "k",
         "v",
-        "starts",
+        "ends",
         "rows",
         "places",
         "startColumns",
@@ -172,7 +177,7 @@ function attentionSample(
       ].map((name) => values[name]!);
       const o = graph.attention(
         { q: q!, k: k!, v: v! },
-        { starts: starts!, rows: rows!, places: places!, startColumns: startColumns!, columns: columns! },
+        { ends: ends!, rows: rows!, places: places!, startColumns: startColumns!, columns: columns! },
         { heads, kvHeads, scale: 1 / Math.sqrt(width), window, uniform },
       );
       return o.node.outputs;
@@ -197,6 +202,18 @@ const ATTENTION: readonly Sample[] = [
     8,
   ),
   attentionSample("sliding window", { heads: 2, kvHeads: 1, width: 8, window: 3 }, [[7, 2], [5]], 9),
+  attentionSample(
+    "branches behind a shared prefix, and a sequence alone",
+    { heads: 4, kvHeads: 2, width: 8 },
+    [[[0, 1, 2, 3, 4]], [[0, 1, 2, 5]], [[0, 1, 2, 6, 7, 8]], [[9, 10]]],
+    6,
+  ),
+  attentionSample(
+    "branches of branches under a sliding window",
+    { heads: 2, kvHeads: 1, width: 4, window: 3 },
+    [[[0, 1, 2, 3]], [[0, 1, 4, 5, 6, 7]], [[0, 1, 4, 5, 8]], [[0, 1, 4, 9], [10]]],
+    6,
+  ),
   attentionSample(
     "heads too narrow for the native kernel",
     { heads: 4, kvHeads: 2, width: 6 },

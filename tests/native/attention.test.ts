@@ -1,15 +1,35 @@
 /** The attention kernels against attention written out in float64. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/base/index.js";
 import { missing, openKernels } from "./library.js";
 import { dot, expectClose, expectGradient, normals } from "./numbers.js";
 
+/** A sequence's length or, where others branch off behind it, a prefix of that length and its branches. */
+type Tree = number | readonly [number, ...Tree[]];
+
 interface Case {
-  readonly lengths: readonly number[];
+  readonly trees: readonly Tree[];
   readonly heads: number;
   readonly kvHeads: number;
   readonly width: number;
   readonly window: number;
+}
+
+/** For each token, in the order in which they are packed, those that it sees: its prefixes' and its own earlier ones. */
+function visibleTokens(trees: readonly Tree[]): number[][] {
+  const visible: number[][] = [];
+  const visit = (tree: Tree, before: readonly number[]): void => {
+    const [length, ...branches] = typeof tree === "number" ? [tree] : tree;
+    const seen = [...before];
+    for (let i = 0; i < length; i++) {
+      seen.push(visible.length);
+      visible.push([...seen]);
+    }
+    for (const branch of branches) visit(branch, seen);
+  };
+  for (const tree of trees) visit(tree, []);
+  return visible;
 }
 
 /** o and lse for flat q, k, v: one query, one head, one key at a time. */
@@ -19,57 +39,62 @@ function referenceAttention(
   v: Float64Array,
   shape: Case,
 ): { o: Float64Array; lse: Float64Array } {
-  const { lengths, heads, kvHeads, width, window } = shape;
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const o = new Float64Array(tokens * heads * width);
-  const lse = new Float64Array(tokens * heads);
-  let start = 0;
-  for (const length of lengths) {
-    for (let t = start; t < start + length; t++) {
-      const first = window > 0 ? Math.max(start, t - window + 1) : start;
-      for (let h = 0; h < heads; h++) {
-        const group = Math.floor((h * kvHeads) / heads);
-        const at = (t * heads + h) * width;
-        const scores: number[] = [];
-        for (let j = first; j <= t; j++) {
-          let score = 0;
-          for (let d = 0; d < width; d++) score += q[at + d]! * k[(j * kvHeads + group) * width + d]!;
-          scores.push(score / Math.sqrt(width));
-        }
-        const most = Math.max(...scores);
-        const total = scores.reduce((sum, score) => sum + Math.exp(score - most), 0);
-        lse[t * heads + h] = most + Math.log(total);
-        scores.forEach((score, n) => {
-          const p = Math.exp(score - most) / total;
-          for (let d = 0; d < width; d++) o[at + d]! += p * v[((first + n) * kvHeads + group) * width + d]!;
-        });
-      }
+  const { trees, heads, kvHeads, width, window } = shape;
+  const visible = visibleTokens(trees);
+  const o = new Float64Array(visible.length * heads * width);
+  const lse = new Float64Array(visible.length * heads);
+  for (const [t, all] of visible.entries()) {
+    const keys = window > 0 ? all.slice(-window) : all;
+    for (let h = 0; h < heads; h++) {
+      const group = Math.floor((h * kvHeads) / heads);
+      const at = (t * heads + h) * width;
+      const scores = keys.map((j) => {
+        let score = 0;
+        for (let d = 0; d < width; d++) score += q[at + d]! * k[(j * kvHeads + group) * width + d]!;
+        return score / Math.sqrt(width);
+      });
+      const most = Math.max(...scores);
+      const total = scores.reduce((sum, score) => sum + Math.exp(score - most), 0);
+      lse[t * heads + h] = most + Math.log(total);
+      scores.forEach((score, n) => {
+        const p = Math.exp(score - most) / total;
+        for (let d = 0; d < width; d++) o[at + d]! += p * v[(keys[n]! * kvHeads + group) * width + d]!;
+      });
     }
-    start += length;
   }
   return { o, lse };
 }
 
-function startsOf(lengths: readonly number[]): Int32Array {
-  const starts: number[] = [];
-  for (const length of lengths) {
-    const start = starts.length;
-    for (let n = 0; n < length; n++) starts.push(start);
-  }
-  return Int32Array.from(starts);
+/** Index behind the last token that sees each token. */
+function endsOf(trees: readonly Tree[]): Int32Array {
+  const visible = visibleTokens(trees);
+  const ends = new Int32Array(visible.length);
+  for (const [t, keys] of visible.entries()) for (const key of keys) ends[key] = t + 1;
+  return ends;
 }
 
 const CASES: readonly Case[] = [
-  { lengths: [5, 70, 64, 1], heads: 4, kvHeads: 2, width: 8, window: 0 },
-  { lengths: [130, 3], heads: 2, kvHeads: 2, width: 64, window: 0 },
-  { lengths: [90, 33], heads: 6, kvHeads: 3, width: 20, window: 5 },
-  { lengths: [150], heads: 3, kvHeads: 1, width: 32, window: 66 },
-  { lengths: [67], heads: 2, kvHeads: 1, width: 128, window: 2 },
-  { lengths: [530, 2], heads: 1, kvHeads: 1, width: 4, window: 0 },
+  { trees: [5, 70, 64, 1], heads: 4, kvHeads: 2, width: 8, window: 0 },
+  { trees: [130, 3], heads: 2, kvHeads: 2, width: 64, window: 0 },
+  { trees: [90, 33], heads: 6, kvHeads: 3, width: 20, window: 5 },
+  { trees: [150], heads: 3, kvHeads: 1, width: 32, window: 66 },
+  { trees: [67], heads: 2, kvHeads: 1, width: 128, window: 2 },
+  { trees: [530, 2], heads: 1, kvHeads: 1, width: 4, window: 0 },
+];
+
+/** Branches that meet within a block of keys and between blocks, shorter than a row group, of one token, and nested. */
+const BRANCHED: readonly Case[] = [
+  { trees: [[70, 9, 1, 64, 33], 5], heads: 4, kvHeads: 2, width: 8, window: 0 },
+  { trees: [3, [64, 64, 64], [1, 1, 2]], heads: 2, kvHeads: 2, width: 64, window: 0 },
+  { trees: [[20, [30, 4, 7], 50, [1, 70, [3, 2, 2]]]], heads: 6, kvHeads: 3, width: 20, window: 0 },
+  { trees: [[90, 33, 40], 80], heads: 3, kvHeads: 1, width: 32, window: 66 },
+  { trees: [[67, 5, 70, [2, 1, 3]]], heads: 2, kvHeads: 1, width: 12, window: 3 },
+  { trees: [[500, 40, 90], 2], heads: 1, kvHeads: 1, width: 4, window: 0 },
 ];
 
 function inputsOf(shape: Case, random: Random) {
-  const tokens = shape.lengths.reduce((sum, length) => sum + length, 0);
+  const ends = endsOf(shape.trees);
+  const tokens = ends.length;
   const wide = tokens * shape.heads * shape.width;
   const narrow = tokens * shape.kvHeads * shape.width;
   return {
@@ -81,7 +106,7 @@ function inputsOf(shape: Case, random: Random) {
       window: shape.window,
       scale: 1 / Math.sqrt(shape.width),
     },
-    starts: startsOf(shape.lengths),
+    ends,
     q: normals(random, wide),
     k: normals(random, narrow),
     v: normals(random, narrow),
@@ -98,19 +123,63 @@ describe.skipIf(missing !== undefined)(
     const kernels = missing === undefined ? openKernels() : undefined!;
 
     function forwardBackward(inputs: ReturnType<typeof inputsOf>) {
-      const { sizes, q, k, v, starts, dO, wide, narrow, rows } = inputs;
+      const { sizes, q, k, v, ends, dO, wide, narrow, rows } = inputs;
       const o = new Float32Array(wide);
       const lse = new Float32Array(rows);
       const dq = new Float32Array(wide);
       const dk = new Float32Array(narrow);
       const dv = new Float32Array(narrow);
-      kernels.run("attention_forward", sizes, q, k, v, starts, o, lse);
-      kernels.run("attention_backward", sizes, q, k, v, starts, o, lse, dO, dq, dk, dv);
+      kernels.run("attention_forward", sizes, q, k, v, ends, o, lse);
+      kernels.run("attention_backward", sizes, q, k, v, ends, o, lse, dO, dq, dk, dv);
       return { o, lse, dq, dk, dv };
     }
 
-    it.each(CASES)(
-      "attention of $lengths tokens, $heads/$kvHeads heads of $width, window $window is float64's",
+    /** dq, dk and dv with every way from a root to a leaf as a sequence of its own, added up; dO counts once. */
+    function gradientsOfPaths(inputs: ReturnType<typeof inputsOf>, visible: readonly (readonly number[])[]) {
+      const sums = {
+        dq: new Float64Array(inputs.wide),
+        dk: new Float64Array(inputs.narrow),
+        dv: new Float64Array(inputs.narrow),
+      };
+      const done = new Set<number>();
+      for (const [t, path] of visible.entries()) {
+        if (inputs.ends[t] !== t + 1) continue; // no leaf
+        const take = (x: Float32Array): Float32Array => {
+          const width = x.length / visible.length;
+          return Float32Array.from(path.flatMap((key) => [...x.subarray(key * width, (key + 1) * width)]));
+        };
+        const part = {
+          ...inputs,
+          q: take(inputs.q),
+          k: take(inputs.k),
+          v: take(inputs.v),
+          dO: take(inputs.dO),
+        };
+        const width = inputs.wide / visible.length;
+        path.forEach((key, i) => {
+          if (done.has(key)) part.dO.fill(0, i * width, (i + 1) * width);
+          done.add(key);
+        });
+        const gradients = forwardBackward({
+          ...part,
+          sizes: { ...inputs.sizes, tokens: path.length },
+          ends: endsOf([path.length]),
+          wide: part.q.length,
+          narrow: part.k.length,
+          rows: path.length * inputs.sizes.heads,
+        });
+        for (const name of ["dq", "dk", "dv"] as const) {
+          const size = sums[name].length / visible.length;
+          path.forEach((key, i) => {
+            for (let d = 0; d < size; d++) sums[name][key * size + d]! += gradients[name][i * size + d]!;
+          });
+        }
+      }
+      return sums;
+    }
+
+    it.each([...CASES, ...BRANCHED])(
+      "attention of $trees tokens, $heads/$kvHeads heads of $width, window $window is float64's",
       (shape) => {
         const inputs = inputsOf(shape, new Random(1));
         const { q, k, v } = inputs;
@@ -130,8 +199,8 @@ describe.skipIf(missing !== undefined)(
       },
     );
 
-    it.each(CASES.slice(0, 5))(
-      "its gradient for $lengths tokens, $heads/$kvHeads heads of $width, window $window is the derivative",
+    it.each([...CASES.slice(0, 5), ...BRANCHED])(
+      "its gradient for $trees tokens, $heads/$kvHeads heads of $width, window $window is the derivative",
       (shape) => {
         const random = new Random(2);
         const inputs = inputsOf(shape, random);
@@ -156,9 +225,39 @@ describe.skipIf(missing !== undefined)(
       },
     );
 
+    it("attention over any trees is float64's, and its gradients are those of all its sequences added up", () => {
+      const tree: fc.Memo<Tree> = fc.memo((depth) => {
+        const length = fc.integer({ min: 1, max: 40 });
+        if (depth <= 1) return length;
+        const branches = fc.array(tree(depth - 1), { minLength: 1, maxLength: 3 });
+        return fc.oneof(
+          length,
+          fc.tuple(length, branches).map(([first, rest]): Tree => [first, ...rest]),
+        );
+      });
+      const trees = fc.array(tree(3), { minLength: 1, maxLength: 3 });
+      const property = fc.property(trees, fc.constantFrom(0, 1, 7, 30), fc.nat(), (shapes, window, seed) => {
+        const shape = { trees: shapes, heads: 2, kvHeads: 1, width: 4, window };
+        const inputs = inputsOf(shape, new Random(seed));
+        const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => Float64Array.from(x)) as [
+          Float64Array,
+          Float64Array,
+          Float64Array,
+        ]; // three of three
+        const expected = referenceAttention(q, k, v, shape);
+        const shared = forwardBackward(inputs);
+        expectClose("o", shared.o, expected.o, 2e-6);
+        expectClose("lse", shared.lse, expected.lse, 1e-6);
+        const alone = gradientsOfPaths(inputs, visibleTokens(shapes));
+        for (const name of ["dq", "dk", "dv"] as const) expectClose(name, shared[name], alone[name], 1e-5);
+      });
+      kernels.limit(-1);
+      fc.assert(property, { numRuns: 60, seed: 7 });
+    });
+
     it("attention gives the same bits for one thread and for three", () => {
       const inputs = inputsOf(
-        { lengths: [600, 77, 140], heads: 4, kvHeads: 2, width: 16, window: 0 },
+        { trees: [600, 77, 140], heads: 4, kvHeads: 2, width: 16, window: 0 },
         new Random(3),
       );
       kernels.limit(-1);
@@ -171,13 +270,13 @@ describe.skipIf(missing !== undefined)(
 
     it("attention of a packed batch is the attention of each of its sequences, bit for bit", () => {
       const shape = { heads: 2, kvHeads: 1, width: 16, window: 0 };
-      const together = inputsOf({ ...shape, lengths: [70, 41] }, new Random(4));
+      const together = inputsOf({ ...shape, trees: [70, 41] }, new Random(4));
       kernels.limit(-1);
       const packed = forwardBackward(together);
       const second = {
         ...together,
         sizes: { ...together.sizes, tokens: 41 },
-        starts: startsOf([41]),
+        ends: endsOf([41]),
         q: together.q.slice(70 * 32),
         k: together.k.slice(70 * 16),
         v: together.v.slice(70 * 16),
@@ -194,7 +293,7 @@ describe.skipIf(missing !== undefined)(
     });
 
     it("attention with scores of thousands neither overflows nor loses the largest", () => {
-      const shape = { lengths: [80], heads: 1, kvHeads: 1, width: 4, window: 0 };
+      const shape = { trees: [80], heads: 1, kvHeads: 1, width: 4, window: 0 };
       const inputs = inputsOf(shape, new Random(5));
       const q = inputs.q.map((x) => x * 100);
       const k = inputs.k.map((x) => x * 100);
@@ -212,7 +311,7 @@ describe.skipIf(missing !== undefined)(
     });
 
     it("attention to equal scores has the logarithm of their number as lse", () => {
-      const inputs = inputsOf({ lengths: [700], heads: 1, kvHeads: 1, width: 4, window: 0 }, new Random(7));
+      const inputs = inputsOf({ trees: [700], heads: 1, kvHeads: 1, width: 4, window: 0 }, new Random(7));
       const expected = Float64Array.from({ length: 700 }, (_, t) => Math.log(t + 1));
       for (const { isa, name } of kernels.isas) {
         kernels.limit(isa);
@@ -226,20 +325,25 @@ describe.skipIf(missing !== undefined)(
     });
 
     it.each([
-      ["a start above its token", [0, 2, 2]],
-      ["a start inside another sequence", [0, 0, 1]],
-      ["no sequence at token 0", [-1, 1, 1]],
-    ])("attention refuses %s", (_what, starts) => {
-      const inputs = inputsOf({ lengths: [3], heads: 1, kvHeads: 1, width: 4, window: 0 }, new Random(6));
+      ["a token that nobody sees", [3, 1, 3]],
+      ["an end above the number of tokens", [4, 4, 4]],
+      ["a branch that outlives its prefix", [2, 3, 3]],
+      ["a branch that outlives its prefix, within another", [5, 3, 4, 5, 5]],
+      ["a negative end", [-1, 3, 3]],
+    ])("attention refuses %s", (_what, ends) => {
+      const inputs = inputsOf(
+        { trees: [ends.length], heads: 1, kvHeads: 1, width: 4, window: 0 },
+        new Random(6),
+      );
       const answer = kernels.status(
         "attention_forward",
         inputs.sizes,
         inputs.q,
         inputs.k,
         inputs.v,
-        Int32Array.from(starts),
-        new Float32Array(12),
-        new Float32Array(3),
+        Int32Array.from(ends),
+        new Float32Array(4 * ends.length),
+        new Float32Array(ends.length),
       );
       expect(answer).toBe(2);
     });

@@ -28,9 +28,9 @@ export interface Kernels {
 
 const SIGNATURES = {
   attention_forward:
-    "const hone_attention *shape, const float *q, const float *k, const float *v, const int32_t *starts, _Out_ float *o, _Out_ float *lse",
+    "const hone_attention *shape, const float *q, const float *k, const float *v, const int32_t *ends, _Out_ float *o, _Out_ float *lse",
   attention_backward:
-    "const hone_attention *shape, const float *q, const float *k, const float *v, const int32_t *starts, const float *o, const float *lse, const float *d_o, _Out_ float *dq, _Out_ float *dk, _Out_ float *dv",
+    "const hone_attention *shape, const float *q, const float *k, const float *v, const int32_t *ends, const float *o, const float *lse, const float *d_o, _Out_ float *dq, _Out_ float *dk, _Out_ float *dv",
   rms_norm:
     "int64_t rows, int64_t width, float eps, const float *x, const float *w, _Out_ float *y, _Out_ float *inv_std",
   rms_norm_grad:

@@ -250,14 +250,14 @@ describe.skipIf(!built)(title, () => {
     const [q, k] = [empty([4, 8]), float32([4, 4], Array(16).fill(0))];
     q.data.fill(1);
     const v = float32([4, 4], [1, 1, 1, 1, 3, 3, 3, 3, 8, 8, 8, 8, 20, 20, 20, 20]);
-    const starts = int32([0, 0, 0, 3]);
+    const ends = int32([3, 3, 3, 4]);
     const means = async (window: number): Promise<number[]> => {
       const o = empty([4, 8]);
       const attributes = { heads: 2, kvHeads: 1, scale: { float: 0.5 }, window };
       const outputs = window === 0 ? { o, lse: empty([4, 2]) } : { o };
       await run(
-        node("Attention", ["q", "k", "v", "starts"], Object.keys(outputs), attributes),
-        { q, k, v, starts },
+        node("Attention", ["q", "k", "v", "ends"], Object.keys(outputs), attributes),
+        { q, k, v, ends },
         outputs,
       );
       return [0, 1, 2, 3].map((token) => o.data[8 * token + 5]!);
@@ -322,9 +322,9 @@ describe.skipIf(!built)(title, () => {
     await expect(run(node("Swiglu", ["gate", "up"], ["y"]), gate, { y: empty([2, 3]) })).rejects.toThrow(
       /gate and up must be matrices of one shape/,
     );
-    const attention = { q: a, k: a, v: a, starts: int32([0, 0]) };
+    const attention = { q: a, k: a, v: a, ends: int32([2, 2]) };
     await expect(
-      run(node("Attention", ["q", "k", "v", "starts"], ["o"]), attention, { o: empty([2, 3]) }),
+      run(node("Attention", ["q", "k", "v", "ends"], ["o"]), attention, { o: empty([2, 3]) }),
     ).rejects.toThrow(/heads and kvHeads must be given/);
   });
 });

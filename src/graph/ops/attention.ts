@@ -1,10 +1,11 @@
 /**
  * Causal attention over packed sequences: no token sees another sequence, and no padding is computed on the native
  * provider (block-wise with a running softmax; Dao et al., arXiv:2205.14135). Plain providers use padded rows.
+ * Sequences that begin alike may share their beginning: it is packed once, before the branches that continue it.
  */
 import { divideDim, multiplyDims } from "../dim.js";
 import { gradient } from "../gradient.js";
-import { applyAll, type Op, type ReferenceArray, shapeError, type Value } from "../graph.js";
+import { applyAll, type Lowering, type Op, type ReferenceArray, shapeError, type Value } from "../graph.js";
 import { sumAll } from "./broadcast.js";
 import { add, and, lessOrEqual, mul, where } from "./elementwise.js";
 import { gatherRows } from "./gather.js";
@@ -25,14 +26,18 @@ export interface AttentionAttributes {
 
 /**
  * How T packed tokens form sequences, and, for providers that need it, how sequences fill B rows of length L.
- * Padding stands at the end of a row. A sequence lies within one row.
+ * Padding stands at the end of a row. A sequence lies whole within one row, also where it shares its first tokens: each
+ * sequence then has its own copies of them, which plain providers compute anew.
  */
 export interface AttentionLayout {
-  /** Flat index at which the token's own sequence begins: int32 [T]. */
-  readonly starts: Value;
+  /**
+   * Flat index behind the last token that sees this one: the end of the token's sequence or, where several sequences
+   * share it, of the last of them. Shared tokens stand once, before their branches, which may branch again: int32 [T].
+   */
+  readonly ends: Value;
   /** Flat index of the token in each place of the rows, 0 for padding: int64 [B·L]. */
   readonly rows: Value;
-  /** Place in the rows of each flat token: int64 [T]. */
+  /** A place in the rows of each flat token: int64 [T]. */
   readonly places: Value;
   /** Column at which the sequence of each place begins: int64 [B·L]. */
   readonly startColumns: Value;
@@ -43,10 +48,14 @@ export interface AttentionLayout {
 const MASKED = -1e30;
 
 /** native/attention.c: heads of at most 1024 columns, in fours. */
-const fitsKernel = ([q]: readonly Value[], { heads }: AttentionAttributes): boolean => {
-  const width = (q!.shape[1] as number) / heads;
-  return width % 4 === 0 && width <= 1024;
-};
+const fitsKernel = ([q]: readonly Value[], { heads }: AttentionAttributes): boolean =>
+  kernelTakes((q!.shape[1] as number) / heads);
+const kernelTakes = (width: number): boolean => width % 4 === 0 && width <= 1024;
+
+/** Whether attention with heads of this width reads the rows of its layout, or `ends` alone. */
+export function attentionNeedsRows(lowering: Lowering, width: number): boolean {
+  return lowering !== "native" || !kernelTakes(width);
+}
 
 /** q [T, H·K], k and v [T, KV·K], then the layout's five vectors → o [T, H·K], log-sum-exp of the scores [T, H]. */
 export const Attention: Op<AttentionAttributes> = {
@@ -90,11 +99,11 @@ export const Attention: Op<AttentionAttributes> = {
     const width = total / heads;
     const o = new Float64Array(tokens * total);
     const lse = new Float64Array(tokens * heads);
-    forEachRow(inputs, attributes, q!.shape, ({ t, head, kvAt, first, weights, logSum }) => {
+    forEachRow(inputs, attributes, q!.shape, ({ t, head, kvAt, keys, weights, logSum }) => {
       lse[t * heads + head] = logSum;
       weights.forEach((weight, j) => {
         for (let i = 0; i < width; i++)
-          o[t * total + head * width + i]! += weight * v!.data[kvAt(first + j) + i]!;
+          o[t * total + head * width + i]! += weight * v!.data[kvAt(keys[j]!) + i]!;
       });
     });
     return [o, lse];
@@ -132,14 +141,14 @@ export const AttentionGrad: Op<AttentionAttributes> = {
       Float64Array,
       Float64Array,
     ];
-    forEachRow(inputs, attributes, q!.shape, ({ t, head, kvAt, first, weights }) => {
+    forEachRow(inputs, attributes, q!.shape, ({ t, head, kvAt, keys, weights }) => {
       const at = t * total + head * width;
-      const dWeights = weights.map((_, j) => dot(dy.data, at, v!.data, kvAt(first + j), width));
+      const dWeights = weights.map((_, j) => dot(dy.data, at, v!.data, kvAt(keys[j]!), width));
       const mean = weights.reduce((sum, weight, j) => sum + weight * dWeights[j]!, 0);
       weights.forEach((weight, j) => {
         const dScore = attributes.scale * weight * (dWeights[j]! - mean);
         for (let i = 0; i < width; i++) {
-          const kv = kvAt(first + j) + i;
+          const kv = kvAt(keys[j]!) + i;
           dv[kv]! += weight * dy.data[at + i]!;
           dq[at + i]! += dScore * k!.data[kv]!;
           dk[kv]! += dScore * q!.data[at + i]!;
@@ -204,26 +213,26 @@ interface ReferenceRow {
   readonly head: number;
   /** Position in k and v of a key's part for this head. */
   readonly kvAt: (key: number) => number;
-  readonly first: number;
-  /** Softmax weights of keys first … t. */
+  /** The keys that t attends to, and their softmax weights. */
+  readonly keys: readonly number[];
   readonly weights: readonly number[];
   readonly logSum: number;
 }
 
 function forEachRow(
-  [q, k, , starts]: readonly ReferenceArray[],
+  [q, k, , ends]: readonly ReferenceArray[],
   { heads, kvHeads, scale, window }: AttentionAttributes,
   [tokens, total]: readonly number[],
   visit: (row: ReferenceRow) => void,
 ): void {
   const width = total! / heads;
   for (let t = 0; t < tokens!; t++) {
-    const first = Math.max(starts!.data[t]!, window === 0 ? 0 : t - window + 1);
+    const visible = Array.from({ length: t + 1 }, (_, key) => key).filter((key) => ends!.data[key]! > t);
+    const keys = visible.slice(-window); // -0 takes all
     for (let head = 0; head < heads; head++) {
       const kvAt = (key: number): number => (key * kvHeads + Math.floor((head * kvHeads) / heads)) * width;
-      const scores = Array.from(
-        { length: t - first + 1 },
-        (_, j) => scale * dot(q!.data, t * total! + head * width, k!.data, kvAt(first + j), width),
+      const scores = keys.map(
+        (key) => scale * dot(q!.data, t * total! + head * width, k!.data, kvAt(key), width),
       );
       const shift = Math.max(...scores);
       const sum = scores.reduce((accumulated, score) => accumulated + Math.exp(score - shift), 0);
@@ -231,7 +240,7 @@ function forEachRow(
         t,
         head,
         kvAt,
-        first,
+        keys,
         weights: scores.map((score) => Math.exp(score - shift) / sum),
         logSum: shift + Math.log(sum),
       });
@@ -251,6 +260,6 @@ export function attention(
   layout: AttentionLayout,
   attributes: AttentionAttributes,
 ): Value {
-  const { starts, rows, places, startColumns, columns } = layout;
-  return applyAll(Attention, [q, k, v, starts, rows, places, startColumns, columns], attributes)[0]!;
+  const { ends, rows, places, startColumns, columns } = layout;
+  return applyAll(Attention, [q, k, v, ends, rows, places, startColumns, columns], attributes)[0]!;
 }

@@ -92,7 +92,12 @@ export const OPS = {
   quantisedMatmul: QuantisedMatmul,
 } as const;
 
-export { type AttentionAttributes, type AttentionLayout, attention } from "./attention.js";
+export {
+  type AttentionAttributes,
+  type AttentionLayout,
+  attention,
+  attentionNeedsRows,
+} from "./attention.js";
 export { widen } from "./bfloat16.js";
 export { expand, max, sum, sumAll } from "./broadcast.js";
 export {

@@ -177,30 +177,24 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply(int64
                                                                            float *c, int64_t ldc, int accumulate,
                                                                            const char *ahead, const int tall,
                                                                            const int wide) {
-  const char *const first_a = a, *const first_b = b;
   __asm__ volatile("" : : : "memory"); /* the intrinsics do not say that they read memory */
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   /*
-   * Every addition rounds by the size of the sum. The small products come first, while the sum is small, so that
-   * there are no more roundings of the full size than float32 would make.
+   * In an order where each product changes one operand only. Adding the small products up in a loop of their own, before
+   * the sum is large, would halve the rounding error, but reads a third more: measured, a fifth slower.
    */
   for (int64_t at = 0; at < k; at += 32, a += STEP_BYTES, b += STEP_BYTES) {
     for (int line = 0; line < HONE_AHEAD_LINES; line++) __builtin_prefetch(ahead + 64 * line, 0, 2);
     ahead += 64 * HONE_AHEAD_LINES;
-    /* In an order where each product changes one operand only. */
     LOAD_A(2) LOAD_B(0) MULTIPLY
     LOAD_A(1) MULTIPLY
     LOAD_B(1) MULTIPLY
     LOAD_A(0) MULTIPLY
     LOAD_B(2) MULTIPLY
-  }
-  a = first_a;
-  b = first_b;
-  for (int64_t at = 0; at < k; at += 32, a += STEP_BYTES, b += STEP_BYTES) {
-    LOAD_A(0) LOAD_B(0) MULTIPLY
+    LOAD_B(0) MULTIPLY
   }
   if (!accumulate) {
     store(c, ldc, tall, wide);
@@ -233,7 +227,6 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply_bf16(
                                                                                 const int tall, const int wide,
                                                                                 const int turned) {
   const char *a = turned ? halves : parts, *b = turned ? parts : halves;
-  const char *const first_a = a, *const first_b = b;
   const int64_t a_step = turned ? HALF_STEP_BYTES : STEP_BYTES, b_step = turned ? STEP_BYTES : HALF_STEP_BYTES;
   __asm__ volatile("" : : : "memory");
   _tile_zero(0);
@@ -246,15 +239,12 @@ HONE_TARGET_AMX static inline __attribute__((always_inline)) void multiply_bf16(
     if (turned) {
       LOAD_A(0) LOAD_B(2) MULTIPLY
       LOAD_B(1) MULTIPLY
+      LOAD_B(0) MULTIPLY
     } else {
       LOAD_B(0) LOAD_A(2) MULTIPLY
       LOAD_A(1) MULTIPLY
+      LOAD_A(0) MULTIPLY
     }
-  }
-  a = first_a;
-  b = first_b;
-  for (int64_t at = 0; at < k; at += 32, a += a_step, b += b_step) {
-    LOAD_A(0) LOAD_B(0) MULTIPLY
   }
   if (!turned && !accumulate) {
     store(c, ldc, tall, wide);

@@ -26,6 +26,11 @@ typedef struct hone_pool {
   void *context;
   void (*run)(struct hone_pool *pool, int64_t count, hone_body body, void *arg);
   int threads; /* how many bodies can run at once; a hint for choosing count, never for choosing numbers */
+  /*
+   * Not 0: each row of a product x w^T is summed in the same order whatever the number of rows, so that a sequence's
+   * numbers do not depend on what is computed beside it. Slower for many rows.
+   */
+  int batch_invariant;
 } hone_pool;
 
 /* A pool that runs every body on the calling thread. */
@@ -200,6 +205,29 @@ HONE_API hone_status hone_adamw(hone_pool *pool, int64_t count, const hone_adamw
 /* Sum of squares in double precision. */
 HONE_API hone_status hone_sum_squares(hone_pool *pool, int64_t count, const float *x, double *sum);
 
+
+/*
+ * Attention of new tokens over a paged cache of keys and values (decode_attention.c).
+ *
+ * A page holds HONE_CACHE_PAGE tokens: keys [kv_heads][width][HONE_CACHE_PAGE], values [kv_heads][HONE_CACHE_PAGE][width].
+ * tables [sequences, table_width] lists each sequence's pages; token t of [0, tokens) belongs to sequences[t] and stands at
+ * positions[t] of it. k and v [tokens, kv_heads * width] are stored in their pages first; then
+ *
+ *     o[t] = softmax over max(0, positions[t] - window + 1) <= j <= positions[t] of scale q[t].key[j], times value[j]
+ *
+ * What is computed for a token does not depend on the other sequences. Pages that are written must belong to one sequence.
+ */
+#define HONE_CACHE_PAGE 16
+
+typedef struct hone_decode_attention {
+  int64_t tokens, heads, kv_heads, width, window, pages, sequences, table_width;
+  float scale;
+} hone_decode_attention;
+
+HONE_API hone_status hone_decode_attention_forward(hone_pool *pool, const hone_decode_attention *shape, const float *q,
+                                                   const float *k, const float *v, float *keys, float *values,
+                                                   const int32_t *tables, const int32_t *sequences,
+                                                   const int32_t *positions, float *o);
 
 /* ==== end of native-B's section ========================================================================== */
 

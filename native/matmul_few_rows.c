@@ -1,6 +1,7 @@
 /*
  * Products where one operand has few vectors (rows of A or columns of B): decoding, thin adapters. Nothing of the larger
- * operand is packed; each of its numbers is read once for every four vectors of the smaller.
+ * operand is packed; each of its numbers is read once for every four vectors of the smaller. And all products of a pool
+ * that is batch invariant, with any number of rows.
  */
 #include "matmul.h"
 
@@ -11,6 +12,8 @@
 #define MOST_DOTS_BESIDE_AMX 8
 /* Shorter sums are mostly the work of adding up lanes. */
 #define LEAST_K 64
+/* Of the larger operand, how many vectors all rows go through at once. */
+#define STRIP 64
 /* Fewer multiplications than this are not worth a second body of the pool. */
 #define LEAST_WORK 200000
 
@@ -40,8 +43,20 @@ static inline void put(const few_rows *w, int64_t i, int64_t j, float sum) {
 
 static void unit(void *arg, int64_t index) {
   const few_rows *w = arg;
-  const int64_t from = index * w->unit, to = from + w->unit;
-  w->part(w, from, to < w->many ? to : w->many);
+  const int64_t end = (index + 1) * w->unit < w->many ? (index + 1) * w->unit : w->many;
+  if (w->few <= MOST_DOTS) {
+    w->part(w, index * w->unit, end);
+    return;
+  }
+  /* Rows by the sixteen, for which a strip of the larger operand stays in the second cache. */
+  for (int64_t from = index * w->unit; from < end; from += STRIP)
+    for (int64_t row = 0; row < w->few; row += MOST_DOTS) {
+      few_rows some = *w;
+      some.few = w->few - row < MOST_DOTS ? w->few - row : MOST_DOTS;
+      some.small = w->small + row * w->k;
+      some.c = w->c + row * w->few_step;
+      some.part(&some, from, from + STRIP < end ? from + STRIP : end);
+    }
 }
 
 /* The smaller operand as [few, k], multiplied by alpha. */
@@ -59,9 +74,11 @@ static void copy_small(float *out, const void *x, int is_bf16, int64_t few, int6
 int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                        int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta,
                        const float *bias, float *c, int64_t ldc) {
-  if (k < LEAST_K) return 0;
+  /* Dot products of rows are summed in one order, however many rows there are. */
+  const int invariant = pool->batch_invariant && trans_b && !trans_a;
+  if (k < LEAST_K && !invariant) return 0;
   const int most_dots = b_is_bf16 && hone_cpu_isa() == HONE_ISA_AMX ? MOST_DOTS_BESIDE_AMX : MOST_DOTS;
-  const int dots_of_rows = m <= most_dots && trans_b, strips = m <= MOST_STRIPS && !trans_b;
+  const int dots_of_rows = (m <= most_dots && trans_b) || invariant, strips = m <= MOST_STRIPS && !trans_b;
   const int dots_of_columns = !dots_of_rows && !strips && n <= MOST_DOTS && !trans_a;
   if (!dots_of_rows && !strips && !dots_of_columns) return 0;
 

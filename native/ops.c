@@ -187,6 +187,44 @@ static hone_status attention_grad(hone_pool *pool, const hone_call *call) {
                                  call->outputs[2]);
 }
 
+/* ---- DecodeAttention: writes k and v into the cache's pages, which are inputs ----------------------------- */
+
+static const char *decode_attention_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int64_t heads = (int64_t)attributes[HEADS], kv_heads = (int64_t)attributes[KV_HEADS];
+  for (int i = 0; i < 6; i++)
+    if (in[i].rank != 2) return "q, k, v, keys, values and tables must be matrices";
+  if (in[6].rank != 1 || in[7].rank != 1) return "sequences and positions must be rows";
+  if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0)
+    return "heads and kvHeads must be given, and heads be a multiple of kvHeads";
+  for (int i = 1; i < 8; i++)
+    if ((i < 3 || i > 5) && differ(in[0].dims[0], in[i].dims[0]))
+      return "q, k, v, sequences and positions must have as many rows";
+  if (in[0].dims[1].size >= 0 && in[0].dims[1].size % heads != 0) return "q's columns must be a multiple of heads";
+  if (differ(times(in[1].dims[1], heads / kv_heads), in[0].dims[1]) || differ(in[1].dims[1], in[2].dims[1]))
+    return "k and v must have kvHeads columns for each heads of q";
+  if (!same_matrix(&in[3], &in[4]) || differ(times(in[1].dims[1], HONE_CACHE_PAGE), in[3].dims[1]))
+    return "keys and values must have the columns of a page of k";
+  out[0] = in[0];
+  return NULL;
+}
+
+static hone_status decode_attention(hone_pool *pool, const hone_call *call) {
+  const int64_t heads = (int64_t)call->attributes[HEADS];
+  const hone_decode_attention shape = {.tokens = size_of(call, 0, 0),
+                                       .heads = heads,
+                                       .kv_heads = (int64_t)call->attributes[KV_HEADS],
+                                       .width = size_of(call, 0, 1) / heads,
+                                       .window = (int64_t)call->attributes[WINDOW],
+                                       .pages = size_of(call, 3, 0),
+                                       .sequences = size_of(call, 5, 0),
+                                       .table_width = size_of(call, 5, 1),
+                                       .scale = (float)call->attributes[SCALE]};
+  /* The caller lends the cache to be written; onnxruntime knows inputs only as constant. */
+  float *keys = (float *)(uintptr_t)call->inputs[3], *values = (float *)(uintptr_t)call->inputs[4];
+  return hone_decode_attention_forward(pool, &shape, call->inputs[0], call->inputs[1], call->inputs[2], keys, values,
+                                       call->inputs[5], call->inputs[6], call->inputs[7], call->outputs[0]);
+}
+
 /* ---- Logprobs and its gradients ------------------------------------------------------------------------- */
 
 static const char *head_shape(const hone_shape *in) {
@@ -351,6 +389,8 @@ const hone_op hone_ops[] = {
      attention, 0, -1},
     {"AttentionGrad", 7, 7, 3, 3, {FLOAT, FLOAT, FLOAT, INT32, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT, FLOAT},
      HEAD_ATTRIBUTES, attention_grad_shape, attention_grad, 0, -1},
+    {"DecodeAttention", 8, 8, 1, 1, {FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, INT32, INT32, INT32}, {FLOAT}, HEAD_ATTRIBUTES,
+     decode_attention_shape, decode_attention, 0, -1},
     {"Logprobs", 3, 3, 3, 1, {FLOAT, FLOAT, INT64}, {FLOAT, FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs, 4, -1},
     {"LogprobsGrad", 7, 5, 2, 1, {FLOAT, FLOAT, INT64, FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}},
      logprobs_grad_shape, logprobs_grad, 2, -1},

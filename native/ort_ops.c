@@ -13,14 +13,15 @@
 
 #define DOMAIN_NAME "hone"
 #define THREADS_ENTRY "hone.threads" /* session config entry: how large the session's pool is */
+#define INVARIANT_ENTRY "hone.batch_invariant" /* the same: 1 makes rows of a product independent of their number */
 #define MOST_THREADS 256
 
-/* onnxruntime's description of an operator, and after it our own: one set for each size of pool. */
+/* onnxruntime's description of an operator, and after it our own: one set for each kind of pool. */
 typedef struct {
   ort_op ort;
   ort_table api;
   const hone_op *op;
-  int threads;
+  int threads, batch_invariant;
 } registered;
 
 typedef struct {
@@ -163,7 +164,7 @@ static ort_status *compute(void *given, void *context) {
   ort_status *failed = take_outputs(of, context, out, &call, spare);
   if (failed == NULL) {
     pool_context threads = {of, context};
-    hone_pool pool = {&threads, run_on_ort, of->threads};
+    hone_pool pool = {&threads, run_on_ort, of->threads, of->batch_invariant};
     failed = status_of(of, of->op->compute(&pool, &call));
   }
   for (int i = 0; i < of->op->outputs; i++) hone_give(spare[i]);
@@ -309,10 +310,10 @@ static const ort_op template_op = {.version = ORT_VERSION,
 /* ---- registration --------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* One domain for each size of pool, kept for the life of the process: sessions of any thread share it. */
-static void *domains[MOST_THREADS + 1];
+/* One domain for each kind of pool, kept for the life of the process: sessions of any thread share it. */
+static void *domains[MOST_THREADS + 1][2];
 
-static ort_status *make_domain(ort_table api, int threads, void **out) {
+static ort_status *make_domain(ort_table api, int threads, int batch_invariant, void **out) {
   void *domain = NULL;
   RETURN_IF_FAILED(ort_create_domain(api)(DOMAIN_NAME, &domain));
   int count = 0;
@@ -320,7 +321,7 @@ static ort_status *make_domain(ort_table api, int threads, void **out) {
   registered *ops = calloc((size_t)count, sizeof(registered));
   if (ops == NULL) return failure(api, ORT_FAIL, DOMAIN_NAME, "out of memory");
   for (int i = 0; i < count; i++) {
-    ops[i] = (registered){template_op, api, &hone_ops[i], threads};
+    ops[i] = (registered){template_op, api, &hone_ops[i], threads, batch_invariant};
     if (hone_ops[i].overwrites >= 0) {
       ops[i].ort.may_overwrite = matmul_overwrites;
       ops[i].ort.free_overwrite = free_overwrites;
@@ -331,24 +332,27 @@ static ort_status *make_domain(ort_table api, int threads, void **out) {
   return NULL;
 }
 
-static int threads_of(ort_table api, const void *options) {
+/* The number that a session's configuration has under a name, or 0. */
+static int configured(ort_table api, const void *options, const char *name) {
   int there = 0;
-  char text[16] = "1";
+  char text[16] = "0";
   size_t length = sizeof text;
-  ort_status *failed = ort_has_config(api)(options, THREADS_ENTRY, &there);
-  if (failed == NULL && there) failed = ort_get_config(api)(options, THREADS_ENTRY, text, &length);
+  ort_status *failed = ort_has_config(api)(options, name, &there);
+  if (failed == NULL && there) failed = ort_get_config(api)(options, name, text, &length);
   if (failed != NULL) ort_release_status(api)(failed);
-  const int threads = atoi(text);
-  return threads < 1 ? 1 : threads > MOST_THREADS ? MOST_THREADS : threads;
+  return atoi(text);
 }
 
 /* The name that onnxruntime looks for in a library of operators. */
 HONE_API ort_status *RegisterCustomOps(void *options, const ort_api_base *base) {
   ort_table api = base->get_api(ORT_VERSION);
   if (api == NULL) return NULL;
-  const int threads = threads_of(api, options);
+  const int asked = configured(api, options, THREADS_ENTRY);
+  const int threads = asked < 1 ? 1 : asked > MOST_THREADS ? MOST_THREADS : asked;
+  const int batch_invariant = configured(api, options, INVARIANT_ENTRY) != 0;
+  void **domain = &domains[threads][batch_invariant];
   pthread_mutex_lock(&lock);
-  ort_status *failed = domains[threads] == NULL ? make_domain(api, threads, &domains[threads]) : NULL;
+  ort_status *failed = *domain == NULL ? make_domain(api, threads, batch_invariant, domain) : NULL;
   pthread_mutex_unlock(&lock);
-  return failed != NULL ? failed : ort_add_domain(api)(options, domains[threads]);
+  return failed != NULL ? failed : ort_add_domain(api)(options, *domain);
 }

@@ -11,7 +11,7 @@ static void run_serially(hone_pool *pool, int64_t count, hone_body body, void *a
   for (int64_t index = 0; index < count; index++) body(arg, index);
 }
 
-hone_pool hone_serial_pool(void) { return (hone_pool){NULL, run_serially, 1}; }
+hone_pool hone_serial_pool(void) { return (hone_pool){NULL, run_serially, 1, 0}; }
 
 typedef struct {
   int64_t next, count;
@@ -42,7 +42,7 @@ static void run_on_threads(hone_pool *pool, int64_t count, hone_body body, void 
 }
 
 hone_pool hone_thread_pool(int threads) {
-  return (hone_pool){NULL, run_on_threads, threads < 1 ? 1 : threads};
+  return (hone_pool){NULL, run_on_threads, threads < 1 ? 1 : threads, 0};
 }
 
 /* ---- temporary memory ----------------------------------------------------------------------------------- */

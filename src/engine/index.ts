@@ -1,6 +1,7 @@
 /** Holds weights and runs graphs: the embedded implementation of the protocol's clients. */
 export { type Adapter, isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
 export { createTrainingClient, type EmbeddedTrainingClient } from "./client.js";
+export { createTextStream, type TextStream } from "./decoding/index.js";
 export { type EstimateShape, estimateMemory, type MemoryEstimate } from "./memory-estimate.js";
 export type { EngineOptions, LoraOptions, ModelSourceOptions, QuantiseOptions } from "./options.js";
 export {

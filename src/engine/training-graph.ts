@@ -4,13 +4,14 @@ import type { CompileOptions, Graph, Lowering, OnnxModel, QuantisedWeight, Value
 import * as g from "../graph/index.js";
 import type { Loss } from "../losses/index.js";
 import {
+  attendWithin,
   type DecoderInputs,
   type DecoderWeights,
   decoderHidden,
   decoderLogits,
   decoderLogprobs,
-  type LoraConfig,
   decoderLogprobsEntropy,
+  type LoraConfig,
   loraParameters,
   type ModelConfig,
   parametersOf,
@@ -130,18 +131,21 @@ function decoderInputs({ headWidth }: ModelConfig, uniform: boolean): DecoderInp
     positions: g.input("positions", [tokens], "int64"),
     cos: g.input("cos", ["P", headWidth / 2]),
     sin: g.input("sin", ["P", headWidth / 2]),
-    layout: {
-      ends: g.input("ends", [tokens], "int32"),
-      rows: g.input("rows", ["B*L"], "int64"),
-      places: g.input("places", [tokens], "int64"),
-      startColumns: g.input("startColumns", ["B*L"], "int64"),
-      columns: g.input("columns", ["L"], "int64"),
-    },
-    uniform,
+    attend: attendWithin(
+      {
+        ends: g.input("ends", [tokens], "int32"),
+        rows: g.input("rows", ["B*L"], "int64"),
+        places: g.input("places", [tokens], "int64"),
+        startColumns: g.input("startColumns", ["B*L"], "int64"),
+        columns: g.input("columns", ["L"], "int64"),
+      },
+      uniform,
+    ),
   };
 }
 
-function weightInputs({ config, lora, quantised, bfloat16 }: ModelSpec): DecoderWeights {
+/** The weights of a model as graph inputs. */
+export function weightInputs({ config, lora, quantised, bfloat16 }: ModelSpec): DecoderWeights {
   const values = new Map<string, Value>();
   const packed = new Map<string, QuantisedWeight>();
   for (const { name, shape, role } of parametersOf(config)) {

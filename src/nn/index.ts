@@ -12,14 +12,16 @@ export {
 } from "./lora.js";
 export { type ModelConfig, type ModelFamily, parseModelConfig } from "./model-config.js";
 export {
+  type Attend,
+  attendWithin,
   type DecoderInputs,
   type DecoderWeights,
   decoderHidden,
   decoderLogits,
   decoderLogprobs,
+  decoderLogprobsEntropy,
 } from "./models/decoder.js";
 export * from "./optim/index.js";
-  decoderLogprobsEntropy,
 export {
   headName,
   type Parameter,

@@ -222,6 +222,104 @@ const ATTENTION: readonly Sample[] = [
   ),
 ];
 
+/** Sequences with so many cached and new tokens, their pages dealt out of order. */
+function decodeAttentionSample(
+  title: string,
+  { heads, kvHeads, width, window = 0 }: { heads: number; kvHeads: number; width: number; window?: number },
+  lengths: readonly (readonly [past: number, fresh: number])[],
+): Sample {
+  const page = graph.CACHE_PAGE;
+  const needed = lengths.map(([past, fresh]) => Math.ceil((past + fresh) / page));
+  const tableWidth = Math.max(...needed);
+  const pages = needed.reduce((a, b) => a + b, 0) + 1;
+  const free = random.shuffled(Array.from({ length: pages }, (_, i) => i));
+  const tables = needed.flatMap((count) => [
+    ...free.splice(0, count),
+    ...new Array<number>(tableWidth - count).fill(0),
+  ]);
+  const tokens = lengths.flatMap(([past, fresh], sequence) =>
+    Array.from({ length: fresh }, (_, i) => ({ sequence, position: past + i, column: i })),
+  );
+  const longest = Math.max(...lengths.map(([, fresh]) => fresh));
+  const rows = new Array<number>(lengths.length * longest).fill(0);
+  tokens.forEach(({ sequence, column }, t) => {
+    rows[sequence * longest + column] = t;
+  });
+  return {
+    title,
+    inputs: {
+      q: real([tokens.length, heads * width]),
+      k: real([tokens.length, kvHeads * width]),
+      v: real([tokens.length, kvHeads * width]),
+      keys: real([pages, kvHeads * width * page]),
+      values: real([pages, kvHeads * width * page]),
+      tables: whole("int32", [lengths.length, tableWidth], tables),
+      sequences: whole("int32", [tokens.length], (t) => tokens[t]!.sequence),
+      positions: whole("int32", [tokens.length], (t) => tokens[t]!.position),
+      pastLengths: whole("int64", [lengths.length], (s) => lengths[s]![0]),
+      rows: whole("int64", [rows.length], rows),
+      places: whole("int64", [tokens.length], (t) => tokens[t]!.sequence * longest + tokens[t]!.column),
+      columns: whole("int64", [longest], (i) => i),
+      keyColumns: whole("int64", [page * tableWidth], (i) => i),
+    },
+    build: (values) => {
+      const at = (name: string): Value => values[name]!;
+      return [
+        graph.decodeAttention(
+          { q: at("q"), k: at("k"), v: at("v") },
+          { keys: at("keys"), values: at("values") },
+          {
+            tables: at("tables"),
+            sequences: at("sequences"),
+            positions: at("positions"),
+            pastLengths: at("pastLengths"),
+            rows: at("rows"),
+            places: at("places"),
+            columns: at("columns"),
+            keyColumns: at("keyColumns"),
+          },
+          { heads, kvHeads, scale: 1 / Math.sqrt(width), window },
+        ),
+      ];
+    },
+    differentiable: [],
+    tolerance: 3e-6,
+  };
+}
+
+const DECODE_ATTENTION: readonly Sample[] = [
+  decodeAttentionSample("one new token each, unequal pasts", { heads: 2, kvHeads: 2, width: 16 }, [
+    [5, 1],
+    [40, 1],
+    [0, 1],
+    [15, 1],
+    [16, 1],
+  ]),
+  decodeAttentionSample(
+    "prompts beside single tokens, grouped queries",
+    { heads: 6, kvHeads: 2, width: 20 },
+    [
+      [0, 21],
+      [33, 1],
+      [7, 12],
+    ],
+  ),
+  decodeAttentionSample("sliding window", { heads: 2, kvHeads: 1, width: 8, window: 5 }, [
+    [0, 19],
+    [70, 1],
+    [2, 1],
+    [90, 3],
+  ]),
+  decodeAttentionSample("many keys, wide heads", { heads: 1, kvHeads: 1, width: 128 }, [
+    [150, 1],
+    [0, 70],
+  ]),
+  decodeAttentionSample("heads too narrow for the native kernel", { heads: 2, kvHeads: 1, width: 6 }, [
+    [3, 2],
+    [18, 1],
+  ]),
+];
+
 function quantised(block: number, zeros: boolean, rows = 6, width = 128): Record<string, Entry> {
   return {
     packed: whole("uint8", [rows, width / 2], () => random.integer(256)),
@@ -308,7 +406,6 @@ const LOGPROBS: readonly Sample[] = [
     tolerance: 3e-6,
   },
 ];
-
 /** Every bit pattern class of finite bf16 numbers: zeros, subnormals, small and large, both signs. */
 const SPECIAL_BITS = [0, 0x8000, 1, 0x8001, 0x007f, 0x0080, 0x3f80, 0xbf80, 0x4049, 0x7f7f, 0xff7f];
 /** bf16 bits of numbers in ±[0.5, 2). */
@@ -362,6 +459,34 @@ const WIDEN: readonly Sample[] = [
     build: ({ w, at, x }) => [graph.gatherRows(graph.widen(w!), at!), graph.add(graph.widen(w!), x!)],
     differentiable: ["x"],
   },
+];
+
+const LOGPROBS_ENTROPY: readonly Sample[] = [
+  {
+    title: "all three outputs",
+    inputs: head(),
+    build: ({ hidden, w, targets }) => graph.logprobsEntropy(hidden!, w!, targets!).entropy.node.outputs,
+    differentiable: ["hidden", "w"],
+    tolerance: 3e-6,
+  },
+  {
+    title: "the entropy alone",
+    inputs: head(),
+    build: ({ hidden, w, targets }) => [graph.logprobsEntropy(hidden!, w!, targets!).entropy],
+    differentiable: ["hidden", "w"],
+    tolerance: 3e-6,
+  },
+  ...[false, true].map((frozen) => ({
+    title: `both together${frozen ? " over a frozen head" : ""}`,
+    inputs: frozen ? { ...head(), w: bits([11, 8]) } : head(),
+    build: ({ hidden, w, targets }: Readonly<Record<string, Value>>) => {
+      const head = frozen ? graph.widen(w!) : w!;
+      const { logprobs, entropy } = graph.logprobsEntropy(hidden!, head, targets!);
+      return [graph.add(graph.mul(logprobs, 0.7), graph.mul(entropy, logprobs))];
+    },
+    differentiable: frozen ? ["hidden"] : ["hidden", "w"],
+    tolerance: 3e-6,
+  })),
 ];
 
 const dequantise = (values: Readonly<Record<string, Value>>, block: number): Value => {
@@ -461,34 +586,6 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
     [1, 0, 2],
     [2, 0, 1],
   ].map((permutation) => ({
-const LOGPROBS_ENTROPY: readonly Sample[] = [
-  {
-    title: "all three outputs",
-    inputs: head(),
-    build: ({ hidden, w, targets }) => graph.logprobsEntropy(hidden!, w!, targets!).entropy.node.outputs,
-    differentiable: ["hidden", "w"],
-    tolerance: 3e-6,
-  },
-  {
-    title: "the entropy alone",
-    inputs: head(),
-    build: ({ hidden, w, targets }) => [graph.logprobsEntropy(hidden!, w!, targets!).entropy],
-    differentiable: ["hidden", "w"],
-    tolerance: 3e-6,
-  },
-  ...[false, true].map((frozen) => ({
-    title: `both together${frozen ? " over a frozen head" : ""}`,
-    inputs: frozen ? { ...head(), w: bits([11, 8]) } : head(),
-    build: ({ hidden, w, targets }: Readonly<Record<string, Value>>) => {
-      const head = frozen ? graph.widen(w!) : w!;
-      const { logprobs, entropy } = graph.logprobsEntropy(hidden!, head, targets!);
-      return [graph.add(graph.mul(logprobs, 0.7), graph.mul(entropy, logprobs))];
-    },
-    differentiable: frozen ? ["hidden"] : ["hidden", "w"],
-    tolerance: 3e-6,
-  })),
-];
-
     title: `[${permutation}]`,
     inputs: { x: real([2, 3, 4]) },
     build: ({ x }: Readonly<Record<string, Value>>) => [graph.transpose(x!, permutation)],
@@ -586,6 +683,7 @@ const LOGPROBS_ENTROPY: readonly Sample[] = [
   ],
   attention: ATTENTION,
   attentionGrad: gradientsOf(ATTENTION),
+  decodeAttention: DECODE_ATTENTION,
   logprobs: LOGPROBS,
   logprobsGrad: gradientsOf(LOGPROBS),
   logprobsWithGrad: gradientsOf(LOGPROBS).map((sample) => ({
@@ -600,6 +698,8 @@ const LOGPROBS_ENTROPY: readonly Sample[] = [
       return Object.values(outputs);
     },
   })),
+  logprobsEntropy: LOGPROBS_ENTROPY,
+  logprobsEntropyGrad: gradientsOf(LOGPROBS_ENTROPY.slice(1)),
   widen: WIDEN,
   dequantise: quantisedSamples.map((sample) => ({
     ...sample,
@@ -614,5 +714,3 @@ const LOGPROBS_ENTROPY: readonly Sample[] = [
     .map((sample) => ({ ...sample, build: (values) => [dequantise(values, 32)], differentiable: [] })),
   quantisedMatmul: [...quantisedSamples, ...gradientsOf(quantisedSamples)],
 };
-  logprobsEntropy: LOGPROBS_ENTROPY,
-  logprobsEntropyGrad: gradientsOf(LOGPROBS_ENTROPY.slice(1)),

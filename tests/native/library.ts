@@ -70,7 +70,12 @@ const ISA_NAMES = ["base", "avx2", "avx512", "amx"] as const;
 /** Loads the library; call it only when `missing` is undefined. */
 export function openKernels(): Kernels {
   const library = koffi.load(path);
-  const pools = koffi.struct("hone_pool", { context: "void *", run: "void *", threads: "int" });
+  const pools = koffi.struct("hone_pool", {
+    context: "void *",
+    run: "void *",
+    threads: "int",
+    batch_invariant: "int",
+  });
   koffi.struct("hone_attention", {
     tokens: "int64_t",
     heads: "int64_t",

@@ -66,7 +66,7 @@ const FOREIGN = 12345;
 
 function loadKernels(): Kernels {
   const library = koffi.load(kernelLibraryPath());
-  koffi.struct("hone_pool", { context: "void *", run: "void *", threads: "int" });
+  koffi.struct("hone_pool", { context: "void *", run: "void *", threads: "int", batch_invariant: "int" });
   const limit = library.func("int hone_limit_isa(int isa)");
   const threadPool = library.func("hone_pool hone_thread_pool(int threads)");
   const parameters =

@@ -1,4 +1,6 @@
 /** Sampling: batched decoding over a cache of keys and values, its client and its worker. */
+
+export type { SamplingModel } from "./model-runner.js";
 export { openSampler, readAdapters, type SamplerInfo } from "./open-sampler.js";
 export { answerSample, createSampleCall } from "./sample-call.js";
 export type { SampleHooks, SampleRequest, TokenEvent } from "./sample-request.js";
@@ -10,4 +12,4 @@ export type {
   TrainerSamplerOptions,
 } from "./sampler-options.js";
 export { createSamplingClient, type EmbeddedSamplingClient } from "./sampling-client.js";
-export { SamplingEngine, type SamplingModel } from "./sampling-engine.js";
+export { SamplingEngine } from "./sampling-engine.js";

@@ -8,8 +8,9 @@ import { frozenSpec } from "../spec.js";
 import type { ModelSpec } from "../training-graph.js";
 import { openWeightSource } from "../weight-source.js";
 import { frozenTensors } from "../weights.js";
+import type { ModelAdapter } from "./model-runner.js";
 import type { SamplingEngineOptions } from "./sampler-options.js";
-import { type ModelAdapter, SamplingEngine } from "./sampling-engine.js";
+import { SamplingEngine } from "./sampling-engine.js";
 
 export interface SamplerInfo {
   readonly family: string;

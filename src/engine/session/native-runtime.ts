@@ -88,6 +88,7 @@ function applyOptions(ort: OrtApi, settings: Pointer, options: SessionOptions): 
     ["session.disable_prepacking", "1"],
     // Read by the kernels (native/ort_ops.c), which otherwise cannot know the size of the pool.
     ["hone.threads", String(threads)],
+    ["hone.batch_invariant", options.batchInvariant === true ? "1" : "0"],
     ...(options.keepDuplicates === true
       ? ([["optimization.disable_specified_optimizers", "CommonSubexpressionElimination"]] as const)
       : []),

@@ -23,6 +23,11 @@ export interface SessionOptions {
    * a few percent faster for small models, and twice the memory. @default false
    */
   readonly planMemory?: boolean;
+  /**
+   * Own kernels compute a row alike, to the last bit, whatever the number of rows beside it; a little slower for many.
+   * Stock operators do not know this. @default false
+   */
+  readonly batchInvariant?: boolean;
 }
 
 export interface Runtime {

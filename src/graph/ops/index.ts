@@ -2,6 +2,7 @@
 import { Attention, AttentionGrad } from "./attention.js";
 import { Widen } from "./bfloat16.js";
 import { Expand, Max, Sum } from "./broadcast.js";
+import { DecodeAttention } from "./decode-attention.js";
 import {
   Add,
   And,
@@ -81,6 +82,7 @@ export const OPS = {
   rotary: Rotary,
   attention: Attention,
   attentionGrad: AttentionGrad,
+  decodeAttention: DecodeAttention,
   logprobs: Logprobs,
   logprobsGrad: LogprobsGrad,
   logprobsWithGrad: LogprobsWithGrad,
@@ -100,6 +102,13 @@ export {
 } from "./attention.js";
 export { widen } from "./bfloat16.js";
 export { expand, max, sum, sumAll } from "./broadcast.js";
+export {
+  CACHE_PAGE,
+  type CacheLayout,
+  type CachePages,
+  type DecodeAttentionAttributes,
+  decodeAttention,
+} from "./decode-attention.js";
 export {
   add,
   and,

@@ -3,7 +3,12 @@
  * around a residual stream, final norm. The families differ only in what `ModelConfig` says.
  */
 
-import type { AttentionLayout, QuantisedWeight, Value } from "../../graph/index.js";
+import type {
+  AttentionLayout,
+  DecodeAttentionAttributes,
+  QuantisedWeight,
+  Value,
+} from "../../graph/index.js";
 import * as g from "../../graph/index.js";
 import { type LoraConfig, loraNames, loraScaling } from "../lora.js";
 import type { ModelConfig } from "../model-config.js";
@@ -17,15 +22,25 @@ export interface DecoderWeights {
   readonly lora: LoraConfig | null;
 }
 
+/** What a layer's tokens attend to: rotated queries [T, H·K] and keys, and values [T, KV·K] → [T, H·K]. */
+export type Attend = (
+  heads: { readonly q: Value; readonly k: Value; readonly v: Value },
+  attributes: DecodeAttentionAttributes,
+  layer: number,
+) => Value;
+
 /** T packed tokens: ids and rows of the rotary tables, both int64 [T], tables [P, K/2], and how tokens form sequences. */
 export interface DecoderInputs {
   readonly tokens: Value;
   readonly positions: Value;
   readonly cos: Value;
   readonly sin: Value;
-  readonly layout: AttentionLayout;
-  /** All rows of the layout are full. */
-  readonly uniform: boolean;
+  readonly attend: Attend;
+}
+
+/** Attention among the tokens themselves. `uniform`: all rows of the layout are full. */
+export function attendWithin(layout: AttentionLayout, uniform: boolean): Attend {
+  return (heads, attributes) => g.attention(heads, layout, { ...attributes, uniform });
 }
 
 /** Normalised hidden states [T, C] after the last layer. */
@@ -46,6 +61,16 @@ export function decoderLogprobs(
   return g.logprobs(hidden, weights.value(headName(config)), targets);
 }
 
+/** The same with the entropy [S] of the distributions that the targets are outcomes of. */
+export function decoderLogprobsEntropy(
+  config: ModelConfig,
+  hidden: Value,
+  targets: Value,
+  weights: DecoderWeights,
+): { readonly logprobs: Value; readonly entropy: Value } {
+  return g.logprobsEntropy(hidden, weights.value(headName(config)), targets);
+}
+
 /** Logits [S, V] after the hidden states [S, C]; for sampling and inspection, training never holds them. */
 export function decoderLogits(config: ModelConfig, hidden: Value, weights: DecoderWeights): Value {
   return g.linear(hidden, weights.value(headName(config)));
@@ -61,16 +86,6 @@ function decoderLayer(
   const norm = (value: Value, name: string): Value =>
     g.rmsNorm(value, weights.value(layerName(layer, name)), config.normEpsilon);
   const project = (value: Value, projection: Projection): Value =>
-/** The same with the entropy [S] of the distributions that the targets are outcomes of. */
-export function decoderLogprobsEntropy(
-  config: ModelConfig,
-  hidden: Value,
-  targets: Value,
-  weights: DecoderWeights,
-): { readonly logprobs: Value; readonly entropy: Value } {
-  return g.logprobsEntropy(hidden, weights.value(headName(config)), targets);
-}
-
     projected(config, layer, projection, value, weights);
 
   const attended = attend(config, layer, norm(x, "input_layernorm.weight"), inputs, { project, norm });
@@ -84,7 +99,7 @@ function attend(
   config: ModelConfig,
   layer: number,
   x: Value,
-  { positions, cos, sin, layout, uniform }: DecoderInputs,
+  { positions, cos, sin, attend: attendTo }: DecoderInputs,
   {
     project,
     norm,
@@ -108,7 +123,7 @@ function attend(
     v: project(x, "self_attn.v_proj"),
   };
   const scale = 1 / Math.sqrt(headWidth);
-  return g.attention(rotated, layout, { heads, kvHeads, scale, window: config.windows[layer]!, uniform });
+  return attendTo(rotated, { heads, kvHeads, scale, window: config.windows[layer]! }, layer);
 }
 
 /** x·Wᵀ, with the bias and the adapter that the projection has. */

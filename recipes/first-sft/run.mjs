@@ -19,4 +19,4 @@ run(join(here, "make-data.mjs"), join(build, "data.jsonl"));
 run(hone, "tokenizer", "train", join(build, "data.jsonl"), "-o", join(build, "tokenizer"), "--vocab-size", "512", "--field", "prompt,completion");
 run(hone, "init-model", join(build, "base"), "--tokenizer", join(build, "tokenizer"), "--hidden", "128", "--layers", "4", "--heads", "4");
 run(hone, "train", "sft", "-c", join(here, "sft.yaml"));
-run(hone, "generate", join(build, "runs/sft-1/model"), "--prompt", "Question: How many ships have a crew above 17?\nSQL: ", "--max-tokens", "40");
+run(hone, "sample", join(build, "runs/sft-1/model"), "--greedy", "--prompt", "Question: How many ships have a crew above 17?\nSQL: ", "--max-tokens", "40");

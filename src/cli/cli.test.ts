@@ -47,7 +47,7 @@ it("hone --help lists the commands and answers in under 0.2 s", () => {
   const help = hone(["--help"]);
   expect(help.code).toBe(0);
   expect(help.stdout).toContain("Usage: hone [options] [command]");
-  for (const command of ["init-model", "tokenizer", "convert", "train", "runs", "generate", "doctor"])
+  for (const command of ["init-model", "tokenizer", "convert", "train", "runs", "sample", "doctor"])
     expect(help.stdout).toContain(`\n  ${command} `);
   // Processor time, the least of several runs: other tests use the same cores, so the clock on the wall says little.
   const report =
@@ -259,7 +259,7 @@ const DATA = process.env["HONE_DATA"] ?? join(import.meta.dirname, "../../../sha
 const STORIES = join(DATA, "stories260k");
 
 it.skipIf(!existsSync(STORIES))(
-  "hone convert and hone generate give the published greedy sample of stories260K (skipped where HONE_DATA has no stories260k)",
+  "hone convert and hone sample give the published greedy sample of stories260K (skipped where HONE_DATA has no stories260k)",
   () => {
     const directory = project();
     const tokenizer = join(STORIES, "tok512.bin");
@@ -283,7 +283,10 @@ it.skipIf(!existsSync(STORIES))(
     ]);
     const published = readFileSync(join(STORIES, "stories260K.md"), "utf8");
     const sample = /-t 0\.0\n(Once upon a time[\s\S]*?)\n*```/.exec(published)![1]!.trim();
-    const { stdout } = hone(["generate", "model", "--max-tokens", "256"], directory);
+    const { stdout } = hone(
+      ["sample", "model", "--prompt", "", "--greedy", "--max-tokens", "256"],
+      directory,
+    );
     expect(sample.length).toBeGreaterThan(300);
     expect(stdout.slice(0, sample.length)).toBe(sample);
   },

@@ -10,6 +10,18 @@ export function wholeNumber(min: number): (text: string) => number {
   };
 }
 
+/** A number from `min` to `max`; `isOpen` leaves `min` itself out. */
+export function numberBetween(min: number, max: number, isOpen = false): (text: string) => number {
+  const from = isOpen ? `above ${min}` : `of at least ${min}`;
+  const to = max === Number.POSITIVE_INFINITY ? "" : ` and at most ${max}`;
+  return (text) => {
+    const value = Number(text);
+    const isIn = (isOpen ? value > min : value >= min) && value <= max && Number.isFinite(value);
+    if (text.trim() !== "" && isIn) return value;
+    throw new InvalidArgumentError(`Expected a number ${from}${to}.`);
+  };
+}
+
 /** Names separated by commas; each use of the option adds to those before it. */
 export function nameList(text: string, previous: readonly string[] | undefined): string[] {
   const names = text

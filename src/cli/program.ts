@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { MODEL_FAMILIES, MODEL_SIZES } from "./model-sizes.js";
-import { nameList, wholeNumber } from "./number-options.js";
+import { nameList, numberBetween, wholeNumber } from "./number-options.js";
 
 /** The whole command line. Failures throw: `CommanderError` for the line itself, anything else from the command. */
 export function createProgram(): Command {
@@ -17,7 +17,7 @@ export function createProgram(): Command {
   addConvert(program);
   addTrain(program);
   addRuns(program);
-  addGenerate(program);
+  addSample(program);
   addDoctor(program);
   return program;
 }
@@ -102,6 +102,15 @@ function addRuns(program: Command): void {
     .addOption(projectOption())
     .addOption(jsonOption())
     .action(async (run, options) => (await import("./commands/runs.js")).showMetrics(run, options));
+  runs
+    .command("rollouts <run>")
+    .description("what a run's policy said and what it earned")
+    .option("--step <n>", "only those of this step", wholeNumber(0))
+    .option("--task <id>", "only those of this task")
+    .option("--jsonl <file>", "write them there, tokens and logprobs too, one JSON object per line")
+    .addOption(projectOption())
+    .addOption(jsonOption())
+    .action(async (run, options) => (await import("./commands/runs.js")).showRollouts(run, options));
 }
 
 function addTrain(program: Command): void {
@@ -118,17 +127,48 @@ function addTrain(program: Command): void {
     .action(async (options) => (await import("./commands/train-sft.js")).trainSft(options));
 }
 
-function addGenerate(program: Command): void {
+function addSample(program: Command): void {
+  const fraction = numberBetween(0, 1);
   program
-    .command("generate <model>")
-    .description("decode greedily, to look at what a model has learned")
-    .option("--prompt <text>", "what to continue", "")
-    .option("--max-tokens <n>", "tokens to add at most", wholeNumber(1), 200)
-    .option("--chat", "put the prompt into the model's chat template as a user's message", false)
-    .option("--adapter <dir>", "a PEFT adapter on top of the model")
+    .command("sample <model>")
+    .description("complete a prompt or those of a file, or talk with a model (docs/sampling.md)")
+    .option("--prompt <text>", "what to continue")
+    .option("--file <path>", "prompts: .jsonl rows with prompt or messages, or text with one per line")
+    .option(
+      "--chat",
+      "prompts are messages to the model's chat template; without prompts, a conversation",
+      false,
+    )
+    .option("--system <text>", "the system's message of a chat")
+    .option("--adapter <folder>", "a PEFT adapter, or name=folder; repeat it to compare several", collect, [])
+    .option("--n <n>", "samples of each prompt", wholeNumber(1), 1)
+    .option(
+      "--max-tokens <n>",
+      "tokens to add at most (default: 200, as far as the model's positions go)",
+      wholeNumber(1),
+    )
+    .option("--temperature <x>", "divides the logits; 0 is greedy (default: 1)", numberBetween(0, Infinity))
+    .option("--top-k <n>", "draw from the n likeliest tokens only", wholeNumber(1))
+    .option(
+      "--top-p <x>",
+      "draw from the fewest tokens that hold this probability",
+      numberBetween(0, 1, true),
+    )
+    .option("--min-p <x>", "leave out tokens less likely than this times the likeliest", fraction)
+    .option(
+      "--repetition-penalty <x>",
+      "above 1 makes tokens seen before less likely",
+      numberBetween(0, Infinity, true),
+    )
+    .option("--stop <text>", "end after this text, \\n for a line's end; repeatable", collect, [])
+    .option("--seed <n>", "another seed gives other samples", wholeNumber(0), 0)
+    .option("--greedy", "always the likeliest token", false)
+    .option("--logprobs", "tell the logprob of every token", false)
+    .option("--4bit", "hold the model's weights in 4 bits", false)
+    .option("-o, --output <file>", "write samples to a new file of JSON Lines")
     .option("--threads <n>", "processor threads (default: all)", wholeNumber(1))
     .addOption(jsonOption())
-    .action(async (model, options) => (await import("./commands/generate.js")).generate(model, options));
+    .action(async (model, options) => (await import("./commands/sample.js")).sample(model, options));
 }
 
 function addDoctor(program: Command): void {

@@ -109,7 +109,7 @@ it("hone train sft shows the rows, trains, leaves a model, and the model says wh
     "model",
   ]);
 
-  const said = hone("generate", "runs/sft-1/model", "--prompt", "the cat", "--json");
+  const said = hone("sample", "runs/sft-1/model", "--prompt", "the cat", "--greedy", "--json");
   const { text, stopReason } = JSON.parse(said.stdout);
   expect(text).toMatch(new RegExp(`^${SENTENCE.slice("the cat".length)}(\\.|, said the frog\\.)$`));
   expect(stopReason).toBe("stop");

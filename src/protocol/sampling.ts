@@ -8,8 +8,8 @@ import { z } from "zod";
 export const SamplingParams = z.strictObject({
   maxTokens: z.int().positive().optional(),
   seed: z.int().nonnegative().optional(),
-  /** Strings or token ids that end a completion; either is part of `tokens`. */
-  stop: z.union([z.string(), z.array(z.string()), z.array(z.int().nonnegative())]).optional(),
+  /** Strings or token ids that end a completion; either is part of `tokens`. Tinker takes no list of both, we do. */
+  stop: z.union([z.string(), z.array(z.union([z.string(), z.int().nonnegative()]))]).optional(),
   temperature: z.number().nonnegative().default(1),
   topK: z.int().min(-1).default(-1),
   topP: z.number().gt(0).max(1).default(1),

@@ -192,6 +192,86 @@ export const SFT_MODEL_FOLDER = join(root, "sft", "model");
 /** The rows of every SFT run, as `{"prompt", "completion"}`. */
 export const SFT_ROWS_FILE = join(root, "sft", "rows.jsonl");
 
+/** What TRL's config calls things; `loss_type` is also "rloo", for its other trainer. */
+export interface TrlOptions {
+  readonly loss_type: "grpo" | "bnpo" | "dr_grpo" | "dapo" | "cispo" | "rloo";
+  readonly importance_sampling_level: "token" | "sequence";
+  readonly epsilon: number;
+  readonly epsilon_high: number | null;
+  readonly delta: number | null;
+  readonly beta: number;
+  readonly use_bias_correction_kl: boolean;
+  readonly entropy_coef: number;
+  readonly scale_rewards: "group" | "batch" | "none";
+  readonly multi_objective_aggregation: "sum_then_normalize" | "normalize_then_sum";
+  readonly vllm_importance_sampling_correction: boolean;
+  readonly vllm_importance_sampling_mode:
+    | "token_truncate"
+    | "token_mask"
+    | "sequence_truncate"
+    | "sequence_mask";
+  readonly vllm_importance_sampling_clip_max: number | null;
+  readonly vllm_importance_sampling_clip_min: number | null;
+  readonly mask_truncated_completions: boolean;
+  readonly max_completion_length: number;
+  readonly steps_per_generation: number;
+  readonly normalize_advantages: boolean;
+  readonly temperature: number;
+}
+
+type Rows = readonly (readonly number[])[];
+
+/** Completions padded to one length, `prompts` times `group` rows of them; masks are 1 where a token counts. */
+export interface TrlData {
+  readonly completion_mask: Rows;
+  readonly tool_mask: Rows;
+  /** Logprobs under the policy being trained, its old self, the sampler and the reference. */
+  readonly current: Rows;
+  readonly old: Rows;
+  readonly sampling: Rows;
+  readonly reference: Rows;
+  readonly entropies: Rows;
+  /** Row, reward function. */
+  readonly rewards: Rows;
+  readonly reward_weights: readonly number[];
+  readonly is_truncated: readonly number[];
+}
+
+interface TrlFile<Case> {
+  readonly prompts: number;
+  readonly group: number;
+  readonly data: TrlData;
+  readonly cases: readonly (Case & { readonly name: string; readonly options: TrlOptions })[];
+}
+
+/** Losses of fixed logprobs. */
+export type GoldenTrlLosses = TrlFile<{
+  readonly advantages: readonly number[];
+  readonly steps: readonly { readonly loss: number; readonly gradient: Rows; readonly entropyGradient: Rows }[];
+  readonly metrics: Readonly<Record<string, number>>;
+}>;
+
+/** Losses of what a model makes of `ids`, prompts of 5 tokens and the completions. */
+export interface GoldenTrlModel
+  extends TrlFile<{
+    readonly old: Rows;
+    readonly reference: Rows;
+    readonly loss: number;
+    readonly gradients: Readonly<Record<string, TensorSummary>>;
+    readonly metrics: Readonly<Record<string, number>>;
+  }> {
+  readonly model: ModelName;
+  readonly ids: Rows;
+}
+
+export function readGoldenTrlLosses(): GoldenTrlLosses {
+  return readJson(join(root, "trl", "losses.json"));
+}
+
+export function readGoldenTrlModel(): GoldenTrlModel {
+  return readJson(join(root, "trl", "model.json"));
+}
+
 export function readGoldenModel(name: ModelName): GoldenModel {
   const folder = join(root, "models", name);
   const stored = readJson<Omit<GoldenModel, "folder" | "fullGradients">>(join(folder, "golden.json"));

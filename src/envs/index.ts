@@ -9,4 +9,4 @@ export {
   type EnvProblem,
   type TestRunner,
 } from "./env-battery.js";
-export * from "./text-to-sql/data/index.js";
+export * from "./text-to-sql/index.js";

@@ -1,5 +1,5 @@
 /** What micro-batches gave, put back in the order of the caller's datums, and the numbers that the loss reports. */
-import type { Loss } from "../losses/index.js";
+import { type Loss, reducedMetric } from "../losses/index.js";
 import type { ForwardBackwardOutput, TensorData } from "../protocol/index.js";
 import type { HostTensor } from "../tensor/index.js";
 import { type Example, isSupervised, type MicroBatch } from "./batch.js";
@@ -55,7 +55,7 @@ export class Outputs {
     });
     const reported = [...this.#metrics]
       .filter(([, byDatum]) => byDatum.size > 0)
-      .map(([name, byDatum]) => [name, reduced(name, [...byDatum.values()])]);
+      .map(([name, byDatum]) => [name, reducedMetric(name, [...byDatum.values()])]);
     return {
       lossFnOutputs: this.#logprobs.map((logprobs, i) => ({
         logprobs: tensor(logprobs),
@@ -68,23 +68,4 @@ export class Outputs {
       },
     };
   }
-}
-
-const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
-const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
-const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
-
-/** How the end of a metric's name turns values of datums' tokens into one number; see `Loss.metrics`. */
-const REDUCTIONS: Readonly<Record<string, (values_D_T: readonly (readonly number[])[]) => number>> = {
-  mean: (values_D_T) => meanOf(values_D_T.flat()),
-  min: (values_D_T) => least(values_D_T.map(least)),
-  max: (values_D_T) => largest(values_D_T.map(largest)),
-  sequence_min: (values_D_T) => least(values_D_T.map(meanOf)),
-  sequence_max: (values_D_T) => largest(values_D_T.map(meanOf)),
-};
-
-function reduced(name: string, values_D_T: readonly (readonly number[])[]): number {
-  const reduce = REDUCTIONS[name.slice(name.lastIndexOf(":") + 1)];
-  if (reduce === undefined) throw new Error(`internal: metric "${name}" does not say how it is reduced`);
-  return reduce(values_D_T);
 }

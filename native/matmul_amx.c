@@ -300,7 +300,7 @@ HONE_TARGET_AMX static void enter(void) {
 /* Tiles in use make every switch of threads slower. */
 HONE_TARGET_AMX static void leave(void) { _tile_release(); }
 
-const hone_tile hone_tile_amx = {32, 32, 32, {512, 256, 3}, {512, 256, 2}, 6, 6, pack_a, pack_b, tile, enter, leave};
+const hone_tile hone_tile_amx = {32, 32, 32, {1024, 128, 3}, {1024, 128, 3}, 6, 6, pack_a, pack_b, tile, enter, leave};
 /*
  * Measured. Where B is cut, a block's bf16 numbers fill half the second cache and A passes by once for each: few blocks.
  * B transposed costs turning C after each kc: longer ones. Otherwise short: a panel of B then stays in the first cache.

@@ -18,7 +18,7 @@ const TASKS = 1600;
 export async function openGrpoStep(modelDirectory: string, threads: number): Promise<ClosableContender> {
   const config = RlConfig.parse({
     model: modelDirectory,
-    environment: { name: "letters" },
+    environment: { data: "-" },
     promptsPerStep: GRPO_SHAPE.prompts,
     groupSize: GRPO_SHAPE.groupSize,
     maxTokens: GRPO_SHAPE.completionTokens,

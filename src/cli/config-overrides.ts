@@ -2,19 +2,31 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse, parseDocument } from "yaml";
+import type { z } from "zod";
 import { messageOf, UserError } from "../base/index.js";
-import { loadSftConfig, parseConfig, SftConfig, withAbsolutePaths } from "../training/index.js";
+import { loadConfig, parseConfig } from "../training/index.js";
+
+/** A kind of configuration: its schema, and how its paths become absolute. */
+export interface ConfigKind<S extends z.ZodType> {
+  readonly schema: S;
+  withAbsolutePaths(config: z.output<S>, directory: string): z.output<S>;
+}
 
 /**
- * The SFT configuration of `path` with `overrides` (`lora.rank=8`) applied; values are YAML.
+ * The configuration of `path` with `overrides` (`lora.rank=8`) applied; values are YAML.
  *
  * @throws UserError for an override that is no assignment, or that the schema refuses.
  */
-export function loadOverriddenConfig(path: string, overrides: readonly string[]): SftConfig {
-  if (overrides.length === 0) return loadSftConfig(path);
+export function loadOverriddenConfig<S extends z.ZodType>(
+  path: string,
+  overrides: readonly string[],
+  { schema, withAbsolutePaths }: ConfigKind<S>,
+): z.output<S> {
+  const directory = dirname(resolve(path));
+  if (overrides.length === 0) return withAbsolutePaths(loadConfig(path, schema), directory);
   const document = parseDocument(readText(path));
   // A file that is not YAML is reported as it stands, without the overrides.
-  if (document.errors.length > 0) return loadSftConfig(path);
+  if (document.errors.length > 0) return loadConfig(path, schema);
   for (const override of overrides) {
     const { keys, value } = parseOverride(override);
     try {
@@ -27,10 +39,14 @@ export function loadOverriddenConfig(path: string, overrides: readonly string[])
     }
   }
   const where = `${path} with ${overrides.map((override) => `--set ${override}`).join(" ")}`;
-  return withAbsolutePaths(parseConfig(String(document), where, SftConfig), dirname(resolve(path)));
+  return withAbsolutePaths(parseConfig(String(document), where, schema), directory);
 }
 
-function parseOverride(override: string): { readonly keys: readonly string[]; readonly value: unknown } {
+/** `lora.rank=8` → its keys and its value, read as YAML. @throws UserError when it is no assignment */
+export function parseOverride(override: string): {
+  readonly keys: readonly string[];
+  readonly value: unknown;
+} {
   const [, name, text] = /^\s*([\w.-]+)\s*=(.*)$/s.exec(override) ?? [];
   if (name === undefined || text === undefined) {
     throw new UserError(

@@ -125,6 +125,16 @@ function addTrain(program: Command): void {
     .addOption(projectOption())
     .addOption(jsonOption())
     .action(async (options) => (await import("./commands/train-sft.js")).trainSft(options));
+  train
+    .command("grpo")
+    .description("reinforcement learning from executed rewards: GRPO and its relatives")
+    .option("-c, --config <file>", "configuration in YAML (docs/rl.md); its key algorithm picks the method")
+    .option("--resume <run>", "go on with a stopped run, such as grpo-1")
+    .option("--set <key=value>", "change a key of the configuration, such as groupSize=16", collect, [])
+    .option("--dry-run", "load and check everything, do two steps, write nothing", false)
+    .addOption(projectOption())
+    .addOption(jsonOption())
+    .action(async (options) => (await import("./commands/train-grpo.js")).trainGrpo(options));
 }
 
 function addSample(program: Command): void {

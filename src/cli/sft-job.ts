@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { UserError } from "../base/index.js";
 import type { EngineOptions, EstimateShape } from "../engine/index.js";
 import { hasRunStore, openRunStore } from "../runs/index.js";
-import { SftConfig, type SftData } from "../training/index.js";
+import { SftConfig, type SftData, withAbsolutePaths } from "../training/index.js";
 import { loadOverriddenConfig } from "./config-overrides.js";
 import type { OutputOptions } from "./output.js";
 
@@ -30,7 +30,10 @@ export function readJob({ config: path, resume, project, set, dryRun }: TrainSft
       "Cannot train: expected either a configuration (-c sft.yaml) or a stopped run (--resume sft-1)",
     );
   }
-  if (path !== undefined) return { config: loadOverriddenConfig(path, set), resumed: undefined };
+  if (path !== undefined) {
+    const config = loadOverriddenConfig(path, set, { schema: SftConfig, withAbsolutePaths });
+    return { config, resumed: undefined };
+  }
   if (set.length > 0 || dryRun) {
     throw new UserError(
       "Cannot resume with --set or --dry-run: a run goes on exactly as it began. Start a new run with -c",
@@ -56,7 +59,12 @@ export function readJob({ config: path, resume, project, set, dryRun }: TrainSft
 }
 
 /** What the engine must be told. */
-export function engineOptionsOf(config: SftConfig): EngineOptions {
+export function engineOptionsOf(
+  config: Pick<
+    SftConfig,
+    "model" | "lora" | "quantise" | "gradientCheckpointing" | "microBatchTokens" | "seed" | "threads"
+  >,
+): EngineOptions {
   const { model, lora, quantise, gradientCheckpointing, microBatchTokens, seed, threads } = config;
   return {
     model,

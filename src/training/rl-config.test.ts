@@ -4,7 +4,7 @@ import { configKeys } from "./config-schema.js";
 import { parseConfig } from "./load-config.js";
 import { RlConfig } from "./rl-config.js";
 
-const MINIMAL = "model: m\nenvironment: { name: text-to-sql }\n";
+const MINIMAL = "model: m\nenvironment: { data: spider }\n";
 const parse = (text: string): RlConfig => parseConfig(`${MINIMAL}${text}`, "grpo.yaml", RlConfig);
 
 function refusal(text: string): string {

@@ -5,6 +5,7 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { ALGORITHMS, type AlgorithmName, PolicySettings, settingsOf } from "../algorithms/index.js";
+import { SPLITS, TextToSqlConfig } from "../envs/index.js";
 import { GUARD_ACTIONS, GUARDS, type Guard } from "./guards/index.js";
 import { loadConfig } from "./load-config.js";
 import { SCHEDULES } from "./schedule.js";
@@ -37,8 +38,10 @@ const Sampling = z.strictObject({
     .meta({ aliases: ["min_p"] }),
 });
 
-const Environment = z.looseObject({
-  name: name.describe("What the policy acts in, such as text-to-sql; its own keys stand beside"),
+const Environment = z.strictObject({
+  ...TextToSqlConfig.shape,
+  split: z.enum(SPLITS).default("rl").describe("Questions to learn from"),
+  validationSplit: z.enum(SPLITS).default("validation").describe("Questions to validate on"),
 });
 
 const Validation = z.strictObject({
@@ -143,6 +146,12 @@ const Fields = z.strictObject({
     .default(512)
     .describe("Tokens of a completion at most")
     .meta({ aliases: ["max_completion_length", "max_new_tokens"] }),
+  promptFormat: z
+    .enum(["auto", "chat", "plain"])
+    .default("auto")
+    .describe(
+      "chat: the model's template; plain: text, as prompt-and-completion training has it; auto: chat where there is a template",
+    ),
   maxTurns: positive.default(16).describe("Completions of an episode at most"),
   maxSteps: positive
     .default(200)
@@ -251,12 +260,13 @@ export function loadRlConfig(path: string): RlConfig {
   return withAbsoluteRlPaths(loadConfig(path, RlConfig), dirname(resolve(path)));
 }
 
-/** `config` with `model`, `adapter` and `output` taken from `directory`. Paths of the environment are its own. */
+/** `config` with its folders taken from `directory`. */
 export function withAbsoluteRlPaths(config: RlConfig, directory: string): RlConfig {
   return {
     ...config,
     model: resolve(directory, config.model),
     output: resolve(directory, config.output),
+    environment: { ...config.environment, data: resolve(directory, config.environment.data) },
     ...(config.adapter === undefined ? {} : { adapter: resolve(directory, config.adapter) }),
   };
 }

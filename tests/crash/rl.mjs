@@ -45,7 +45,7 @@ await crashTest({
         writeFileSync(
           join(project, "rl.json"),
           JSON.stringify({
-            ...{ model: "-", output: project, environment: { name: "letters" } },
+            ...{ model: "-", output: project, environment: { data: "-" } },
             ...{ ...SETTINGS, ...settings, guards: { truncation: null, ...settings.guards } },
           }),
         ),

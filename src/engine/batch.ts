@@ -127,8 +127,17 @@ export function packBatch(
   });
   const supervised = supervisedTokens(loss, members, everyToken);
   const computed = supervised.length === 0 ? [{ datum: 0, position: 0 }] : supervised;
-  const perToken = (numberOf: (datum: number, position: number) => number): HostTensor =>
-    int64(Int32Array.from(computed, ({ datum, position }) => numberOf(datum, position)));
+  const perToken = <Numbers extends Int32Array | Float32Array>(
+    numbers_S: Numbers,
+    numberOf: (datum: number, position: number) => number,
+  ): Numbers => {
+    computed.forEach(({ datum, position }, i) => {
+      numbers_S[i] = numberOf(datum, position);
+    });
+    return numbers_S;
+  };
+  const int64PerToken = (numberOf: (datum: number, position: number) => number): HostTensor =>
+    int64(perToken(new Int32Array(computed.length), numberOf));
   const half = config.headWidth / 2;
   const tensors: Record<string, HostTensor> = {
     tokens: int64(tokens_T),
@@ -136,15 +145,15 @@ export function packBatch(
     cos: hostTensor("float32", [tables.rows, half], tables.cos),
     sin: hostTensor("float32", [tables.rows, half], tables.sin),
     ends: hostTensor("int32", [ends_T.length], ends_T),
-    supervised: perToken((datum, position) => flat_D_T[datum]![position]!),
-    targets: perToken((datum, position) => members[datum]!.targets_T[position]!),
-    sequences: int64(ranks(computed.map(({ datum }) => datum))),
+    supervised: int64PerToken((datum, position) => flat_D_T[datum]![position]!),
+    targets: int64PerToken((datum, position) => members[datum]!.targets_T[position]!),
+    sequences: int64(ranks(perToken(new Int32Array(computed.length), (datum) => datum))),
     ...(rows ? rowLayout(flat_D_T, tokens_T.length) : {}),
   };
   for (const name of loss.inputs) {
-    const values_S = Float32Array.from(
-      computed,
-      ({ datum, position }) => members[datum]!.lossInputs[name]![position]!,
+    const values_S = perToken(
+      new Float32Array(computed.length),
+      (datum, position) => members[datum]!.lossInputs[name]![position]!,
     );
     tensors[`loss.${name}`] = hostTensor("float32", [values_S.length], values_S);
   }
@@ -171,8 +180,8 @@ function supervisedTokens(
   return supervised;
 }
 
-/** Each distinct number becomes 0, 1, 2… in order of appearance: below their count, however large they are. */
-function ranks(values: readonly number[]): Int32Array {
-  const rankOf = new Map([...new Set(values)].map((value, rank) => [value, rank]));
-  return Int32Array.from(values, (value) => rankOf.get(value)!);
+/** Numbers in runs of equal ones become 0, 1, 2… from run to run: below the count of numbers, however large they are. */
+function ranks(values: Int32Array): Int32Array {
+  let rank = 0;
+  return values.map((value, i) => (i === 0 || value === values[i - 1] ? rank : ++rank));
 }

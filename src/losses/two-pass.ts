@@ -59,13 +59,13 @@ export async function forwardBackwardInTwoPasses(
       loss.supervisedBy.some((name) => inputs_D[datum]![name]![position] !== 0) ? [{ datum, position }] : [],
     ),
   );
-  const spread = (valueOf: (place: number) => number): TensorData[] => {
+  const spread = (at: (place: number) => number): TensorData[] => {
     const tensors = targets_D_T.map((targets_T) => ({
       data: targets_T.map(() => 0),
       dtype: "float32" as const,
     }));
     places.forEach(({ datum, position }, place) => {
-      tensors[datum]!.data[position] = valueOf(place);
+      tensors[datum]!.data[position] = at(place);
     });
     return tensors;
   };

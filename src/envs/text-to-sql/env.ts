@@ -51,11 +51,7 @@ export function createTextToSql(
       "Cannot reward SQL: every one of weights is 0, expected at least one above 0, such as execution: 1",
     );
   }
-  const { linkValues } = parsed;
-  const prompt =
-    parsed.prompt === "schema"
-      ? createSchemaPrompt({ databases, answer: parsed.answer, sampleRows: parsed.sampleRows, linkValues })
-      : createCompactPrompt({ databases, withSchema: parsed.listTables, linkValues });
+  const prompt = createSqlPrompt(parsed, databases);
   const executor =
     given ??
     createSqlExecutor({
@@ -81,6 +77,17 @@ export function createTextToSql(
       if (given === undefined) await executor.close();
     },
   };
+}
+
+/** How questions are put, and answers read, under `config`. */
+export function createSqlPrompt(
+  config: Pick<TextToSqlConfig, "prompt" | "answer" | "sampleRows" | "linkValues" | "listTables">,
+  databases: ReadonlyMap<string, SqlDatabase>,
+): SqlPrompt {
+  const { prompt, answer, sampleRows, linkValues, listTables } = config;
+  return prompt === "schema"
+    ? createSchemaPrompt({ databases, answer, sampleRows, linkValues })
+    : createCompactPrompt({ databases, withSchema: listTables, linkValues });
 }
 
 interface EpisodeParts {

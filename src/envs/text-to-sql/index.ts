@@ -1,7 +1,7 @@
 /** Text to SQL: questions about databases, answered by statements that are executed. */
 export { TextToSqlConfig, type TextToSqlConfigInput } from "./config.js";
 export * from "./data/index.js";
-export { createTextToSql, openTextToSql, type TextToSqlSource } from "./env.js";
+export { createSqlPrompt, createTextToSql, openTextToSql, type TextToSqlSource } from "./env.js";
 export { type Overlap, queryOverlap } from "./overlap.js";
 export type { SqlPrompt } from "./prompt.js";
 export { type SqlRewardInput, type SqlRewardWeights, sqlReward } from "./reward.js";

@@ -31,6 +31,8 @@ export interface ChildEvents {
 }
 
 export interface ChildHandle {
+  /** undefined when it could not be started. */
+  readonly processId: number | undefined;
   send(jobs: readonly JobMessage[]): void;
   /** To be told when all jobs sent are answered: an idle child neither keeps the program alive nor is watched. */
   rest(): void;
@@ -66,11 +68,17 @@ export function startChild(
   let lastSignMs = monotonicMs();
   let failure: Error | null = null;
 
+  const hold = (): void => {
+    child.ref();
+    child.channel?.ref();
+  };
+
   const kill = (reason: NonNullable<ChildEnd["killedFor"]>, message: string, entry = ledger.read()): void => {
     if (isEnded || killedFor !== null) return;
     killedFor = reason;
     killMessage = message;
     at = entry;
+    hold(); // until the end is seen
     child.kill("SIGKILL");
   };
 
@@ -135,10 +143,10 @@ export function startChild(
   timer = setTimeout(watch, 1);
 
   return {
+    processId: child.pid,
     send: (jobs) => {
       if (isEnded || !child.connected) return;
-      child.ref();
-      child.channel?.ref();
+      hold();
       lastSignMs = monotonicMs();
       child.send({ jobs } satisfies ToChild, () => {});
       timer ??= setTimeout(watch, 1);

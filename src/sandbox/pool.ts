@@ -33,6 +33,8 @@ export interface Pool<Request, Response> {
    * @throws Error when the pool was closed, or its children cannot start or keep dying while they do nothing
    */
   run(request: Request, options?: RunOptions): Promise<JobOutcome<Response>>;
+  /** Of the children alive now, so that their load can be told from that of others. */
+  processIds(): readonly number[];
   /** Kills the children; rejects what is pending. */
   close(): Promise<void>;
 }
@@ -214,6 +216,7 @@ export function createPool<Request, Response>({
         isFeeding = true;
       });
     },
+    processIds: () => [...members].flatMap(({ handle }) => handle.processId ?? []),
     close: async () => {
       const isEmpty = new Promise<void>((resolve) => {
         whenEmpty = resolve;

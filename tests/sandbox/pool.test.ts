@@ -180,7 +180,7 @@ describe("createPool()", () => {
 });
 
 describe("a pool's program", () => {
-  const start = (state: "stuck" | "idle") => {
+  const start = (state: "stuck" | "idle" | "closed") => {
     const program = spawn(process.execPath, [
       fileURLToPath(new URL("./orphan-maker.mjs", import.meta.url)),
       state,
@@ -198,6 +198,12 @@ describe("a pool's program", () => {
     expect(isRunning(pid)).toBe(true);
     program.kill("SIGKILL");
     expect(await until(() => !isRunning(pid), 5000)).toBe(true);
+  });
+
+  it("can wait for close() when nothing else is left to wait for", async () => {
+    const { child, ended } = start("closed");
+    expect(isRunning(await child)).toBe(false);
+    expect(await ended).toBe(0);
   });
 
   it("ends by itself when nothing is pending, without close()", async () => {

@@ -44,6 +44,8 @@ export interface SqlExecutor {
     statements: { readonly gold: string; readonly predicted: string },
     options?: SqlCallOptions,
   ): Promise<SqlComparison>;
+  /** Of the processes alive now. */
+  processIds(): readonly number[];
   close(): Promise<void>;
 }
 
@@ -135,6 +137,7 @@ export function createSqlExecutor({
         },
       };
     },
+    processIds: () => pool.processIds(),
     close: () => {
       isClosed = true;
       return pool.close();

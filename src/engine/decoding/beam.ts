@@ -1,5 +1,5 @@
 /** Beam search as transformers defines it, one step at a time. The caller runs the model and forks its cache. */
-import { logSumExp } from "./draw.js";
+import { logSumExp } from "./normalizer.js";
 import { kthGreatest } from "./thresholds.js";
 
 export interface BeamOptions {

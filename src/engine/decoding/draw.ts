@@ -1,7 +1,7 @@
 /** Draws one token from a model's logits. Knows nothing of sequences, caches or text. */
-import { type Random, UserError } from "../../base/index.js";
+import type { Random } from "../../base/index.js";
 import { type DrawParams, TokenDistribution } from "./distribution.js";
-import { expNonPositive } from "./exponential.js";
+import { logSumExp } from "./normalizer.js";
 
 /** A token and how likely it was, in nats. */
 export interface DrawnToken {
@@ -39,16 +39,16 @@ export function createDrawToken(vocabularySize: number): DrawToken {
         `Cannot draw a token: logits_V has ${logits_V.length} entries, expected ${vocabularySize}`,
       );
     }
-    const logNormalizer = logSumExp(logits_V);
     if (params.temperature === 0) {
       const token = argmax(distribution.penalised(logits_V, params.repetitionPenalty, seen));
-      const rawLogprob = logits_V[token]! - logNormalizer;
+      const rawLogprob = logits_V[token]! - logSumExp(logits_V);
       return { token, logprob: rawLogprob, rawLogprob };
     }
     distribution.set(logits_V, params, seen);
     const place = drawPlace(distribution, random);
     const token = distribution.tokens[place]!;
-    return { token, logprob: distribution.logprobAt(place), rawLogprob: logits_V[token]! - logNormalizer };
+    const rawLogprob = logits_V[token]! - distribution.rawLogNormalizer;
+    return { token, logprob: distribution.logprobAt(place), rawLogprob };
   };
 }
 
@@ -67,23 +67,15 @@ function drawPlace({ weights, count, total }: TokenDistribution, random: Random)
   return last;
 }
 
-/** log Σ eˣ over the vocabulary: what turns a logit into a raw logprob. */
-export function logSumExp(logits_V: Float32Array): number {
-  const most = logits_V[argmax(logits_V)]!;
-  let sum = 0;
-  for (let id = 0; id < logits_V.length; id++) sum += expNonPositive(logits_V[id]! - most);
-  const result = most + Math.log(sum);
-  if (Number.isFinite(result)) return result;
-  const id = logits_V.findIndex((logit) => !(logit < Number.POSITIVE_INFINITY));
-  const found = id < 0 ? "every logit is -Infinity" : `the logit of token ${id} is ${logits_V[id]}`;
-  throw new UserError(
-    `Cannot draw a token: ${found}, expected finite numbers. The model's weights are broken: take an earlier checkpoint`,
-  );
-}
-
 /** The place of the greatest number; of equal ones the first. */
 export function argmax(values: Float32Array): number {
   let best = 0;
-  for (let id = 1; id < values.length; id++) if (values[id]! > values[best]!) best = id;
+  let most = values[0]!;
+  for (let id = 1; id < values.length; id++) {
+    const value = values[id]!;
+    if (!(value > most)) continue;
+    most = value;
+    best = id;
+  }
   return best;
 }

@@ -8,6 +8,7 @@ export {
   nextBeams,
 } from "./beam.js";
 export { type DrawParams, TokenDistribution } from "./distribution.js";
-export { argmax, createDrawToken, type DrawnToken, type DrawToken, logSumExp } from "./draw.js";
+export { argmax, createDrawToken, type DrawnToken, type DrawToken } from "./draw.js";
+export { logSumExp } from "./normalizer.js";
 export { createStopStrings, type StopStrings } from "./stop-strings.js";
 export { createTextStream, type Decode, type TextStream } from "./text-stream.js";

@@ -46,8 +46,8 @@ export const createNucleusScratch = (size: number): NucleusScratch => ({
 
 /**
  * The edge of top-p among the first `count` of `weights`, by transformers' rule: from the smallest up, weights are left
- * out as long as what is left out is at most 1 - p of the sum, so the one that crosses p stays, and so does the greatest.
- * Of equal weights the first stay; transformers leaves that to an unstable sort.
+ * out as long as what is left out is at most `allowed`, 1 - p of the sum. So the one that crosses p stays, and so does the
+ * greatest. Of equal weights the first stay; transformers leaves that to an unstable sort.
  *
  * Weights lie in [0, 1] and the greatest is 1. A histogram over their exponents and first bits finds the bucket of the
  * edge; only that bucket is sorted.
@@ -55,7 +55,7 @@ export const createNucleusScratch = (size: number): NucleusScratch => ({
 export function nucleusEdge(
   weights: Float64Array,
   count: number,
-  topP: number,
+  allowed: number,
   { masses, members }: NucleusScratch,
 ): NucleusEdge {
   const words = new Uint32Array(weights.buffer, weights.byteOffset, 2 * count);
@@ -63,12 +63,7 @@ export function nucleusEdge(
     Math.min((UPPER_WORD_OF_ONE - words[2 * i + 1]!) >> DROPPED_BITS, BUCKETS - 1);
 
   masses.fill(0);
-  let total = 0;
-  for (let i = 0; i < count; i++) {
-    total += weights[i]!;
-    masses[bucketOf(i)]! += weights[i]!;
-  }
-  const allowed = (1 - topP) * total;
+  for (let i = 0; i < count; i++) masses[bucketOf(i)]! += weights[i]!;
   let removed = 0;
   let bucket = BUCKETS - 1;
   while (bucket > 0 && removed + masses[bucket]! <= allowed) removed += masses[bucket--]!;

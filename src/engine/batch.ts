@@ -81,16 +81,30 @@ export function isSupervised(loss: Loss, { lossInputs }: Example, position: numb
   return loss.supervisedBy.some((name) => lossInputs[name]![position] !== 0);
 }
 
+/**
+ * Rows hold shared tokens once for each sequence, and attention over rows all its probabilities: a batch may hold so
+ * many times the tokens in rows that it holds otherwise.
+ */
+const ROW_TOKENS_PER_TOKEN = 2;
+
+export interface SplitOptions {
+  readonly maxTokens: number;
+  readonly sharePrefixes: boolean;
+  /** Attention reads rows. */
+  readonly rows: boolean;
+}
+
 /** Datums in micro-batches of at most `maxTokens`; a datum that is longer stands alone. */
 export function splitIntoMicroBatches(
   { rope }: ModelConfig,
   examples: readonly Example[],
-  { maxTokens, sharePrefixes }: { readonly maxTokens: number; readonly sharePrefixes: boolean },
+  { maxTokens, sharePrefixes, rows }: SplitOptions,
 ): number[][] {
   const sequences_D_T = examples.map(({ tokens_T }) => tokens_T);
   const lengths_D = sequences_D_T.map(({ length }) => length);
   const shared_D = sharePrefixes ? sharedPrefixes(rope, sequences_D_T) : lengths_D.map(() => 0);
-  return splitSequences(lengths_D, shared_D, maxTokens);
+  const maxRowTokens = rows ? ROW_TOKENS_PER_TOKEN * maxTokens : Number.POSITIVE_INFINITY;
+  return splitSequences(lengths_D, shared_D, { maxTokens, maxRowTokens });
 }
 
 export interface PackOptions {

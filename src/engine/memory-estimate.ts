@@ -24,10 +24,12 @@ export interface MemoryEstimate {
 const PROGRAM_BYTES = 160e6;
 
 export interface EstimateShape {
-  /** Tokens of one micro-batch, those of them with a loss, and the longest sequence. */
+  /** Tokens of one micro-batch (shared ones count once), those of them with a loss, and the longest sequence. */
   readonly tokens: number;
   readonly supervised: number;
   readonly longest: number;
+  /** The same tokens with shared ones counted for each sequence: what stock operators' attention holds. @default tokens */
+  readonly rowTokens?: number;
 }
 
 /** Opens the model's headers but reads no weights. */
@@ -43,7 +45,7 @@ export function estimateMemory(options: EngineOptions, shape: EstimateShape): Me
 function estimateSpec(
   spec: ModelSpec,
   options: EngineOptions,
-  { tokens, supervised, longest }: EstimateShape,
+  { tokens, supervised, longest, rowTokens = tokens }: EstimateShape,
 ): MemoryEstimate {
   const base = parametersOf(spec.config);
   const trained = spec.lora === null ? base : loraParameters(spec.config, spec.lora);
@@ -62,7 +64,7 @@ function estimateSpec(
   });
   const recompute =
     options.gradientCheckpointing === true ? { recomputeBehind: ["loss", "logprobs", "elementwise"] } : {};
-  const rows = Math.ceil(tokens / longest);
+  const rows = Math.ceil(rowTokens / longest);
   const bindings = { T: tokens, S: supervised, B: rows, L: longest, P: longest };
   // Our transport writes gradients into the optimizer's memory, which `trainable` counts; the stock one copies them there.
   const onePass = peakBytes(optimise(graph, { lowering, ...recompute }), bindings, {

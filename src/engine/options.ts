@@ -35,7 +35,8 @@ export interface EngineOptions {
   readonly microBatchTokens?: number;
   /**
    * Tokens with which neighbouring datums begin alike, such as the prompt of a group, are computed once, and count once
-   * for `microBatchTokens`; the result does not depend on it. @default true
+   * for `microBatchTokens`; the result does not depend on it. Stock operators' attention holds them for each datum: there
+   * the datums of a micro-batch have at most twice `microBatchTokens` in all. @default true
    */
   readonly sharePrefixes?: boolean;
   /** Seed of fresh adapters. @default 0 */

@@ -86,23 +86,36 @@ describe("packSequences()", () => {
 });
 
 describe("splitSequences()", () => {
-  const laws = (lengths: readonly number[], shared: readonly number[], most: number): void => {
-    const batches = splitSequences(lengths, shared, most);
+  const laws = (
+    lengths: readonly number[],
+    shared: readonly number[],
+    most: number,
+    mostInRows: number,
+  ): void => {
+    const batches = splitSequences(lengths, shared, { maxTokens: most, maxRowTokens: mostInRows });
     expect(batches.flat()).toEqual(run(lengths.length));
     for (const batch of batches) {
       const tokens = batch.reduce((sum, i) => sum + lengths[i]! - (i === batch[0] ? 0 : shared[i]!), 0);
-      if (batch.length > 1) expect(tokens).toBeLessThanOrEqual(most);
+      if (batch.length > 1) {
+        expect(tokens).toBeLessThanOrEqual(most);
+        expect(batch.reduce((sum, i) => sum + lengths[i]!, 0)).toBeLessThanOrEqual(mostInRows);
+      }
     }
   };
 
   it("keeps order and bound", () => {
     fc.assert(
-      fc.property(sequences, fc.integer({ min: 1, max: 150 }), (given, most) =>
-        laws(
-          given.map(({ length }) => length),
-          sharedPrefixes(ROPE, given),
-          most,
-        ),
+      fc.property(
+        sequences,
+        fc.integer({ min: 1, max: 150 }),
+        fc.integer({ min: 1, max: 3 }),
+        (given, most, rows) =>
+          laws(
+            given.map(({ length }) => length),
+            sharedPrefixes(ROPE, given),
+            most,
+            rows * most,
+          ),
       ),
       { seed: 2, numRuns: 300 },
     );
@@ -143,6 +156,15 @@ describe("splitSequences()", () => {
     ],
     ["leaves one that is too long alone", [3, 50, 3], [0, 0, 0], 10, [[0], [1], [2]]],
   ])("%s", (_title, lengths, shared, most, expected) => {
-    expect(splitSequences(lengths, shared, most)).toEqual(expected);
+    const limits = { maxTokens: most, maxRowTokens: Number.POSITIVE_INFINITY };
+    expect(splitSequences(lengths, shared, limits)).toEqual(expected);
+  });
+
+  it("bounds what rows hold, where a shared beginning stands once for each sequence", () => {
+    const limits = { maxTokens: 28, maxRowTokens: 56 };
+    expect(splitSequences([22, 22, 22, 22], [0, 20, 20, 20], limits)).toEqual([
+      [0, 1],
+      [2, 3],
+    ]);
   });
 });

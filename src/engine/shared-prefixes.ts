@@ -62,27 +62,32 @@ export function packSequences(
 }
 
 /**
- * Consecutive sequences, as many as fit `maxTokens` when what they share counts once; one that is longer stands alone.
- * Sequences that share more with each other than with the one before them stay together where that is possible.
+ * Consecutive sequences, as many as fit `maxTokens` when what they share counts once, and `maxRowTokens` when it counts
+ * for each of them; one that is longer stands alone. Sequences that share more with each other than with the one before
+ * them stay together where `maxTokens` lets them.
  */
 export function splitSequences(
   lengths_D: readonly number[],
   shared_D: readonly number[],
-  maxTokens: number,
+  { maxTokens, maxRowTokens }: { readonly maxTokens: number; readonly maxRowTokens: number },
 ): number[][] {
   const batches: number[][] = [];
   let room = 0;
+  let rowRoom = 0;
   for (const [index, length] of lengths_D.entries()) {
     const shared = shared_D[index]!;
     const group = groupTokens(lengths_D, shared_D, index, maxTokens);
-    const fits = length - shared <= room && (group <= room || group + shared > maxTokens);
+    const fits =
+      length <= rowRoom && length - shared <= room && (group <= room || group + shared > maxTokens);
     const isFirst = batches.length === 0 || !fits;
     if (isFirst) {
       batches.push([]);
       room = maxTokens;
+      rowRoom = maxRowTokens;
     }
     batches.at(-1)!.push(index);
     room -= isFirst ? length : length - shared;
+    rowRoom -= length;
   }
   return batches;
 }

@@ -391,7 +391,8 @@ export class TrainingEngine {
 
   #split(examples: readonly Example[]): number[][] {
     const { microBatchTokens: maxTokens = 4096, sharePrefixes = true } = this.#options;
-    return splitIntoMicroBatches(this.#spec.config, examples, { maxTokens, sharePrefixes });
+    const rows = this.#needsRows;
+    return splitIntoMicroBatches(this.#spec.config, examples, { maxTokens, sharePrefixes, rows });
   }
 
   #pack(
@@ -400,12 +401,13 @@ export class TrainingEngine {
     indices: readonly number[],
     options: PackOptions = {},
   ): MicroBatch {
-    const { config } = this.#spec;
-    return packBatch(config, loss, examples, indices, {
-      sharePrefixes: this.#options.sharePrefixes ?? true,
-      rows: attentionNeedsRows(this.#runtime.lowering, config.headWidth),
-      ...options,
-    });
+    const { sharePrefixes = true } = this.#options;
+    const rows = this.#needsRows;
+    return packBatch(this.#spec.config, loss, examples, indices, { sharePrefixes, rows, ...options });
+  }
+
+  get #needsRows(): boolean {
+    return attentionNeedsRows(this.#runtime.lowering, this.#spec.config.headWidth);
   }
 
   /** @throws UserError when the options make no sense for this engine */

@@ -78,6 +78,15 @@ describe("estimateMemory()", () => {
     );
   });
 
+  it("counts shared tokens for each sequence where attention is on rows, and there alone", () => {
+    const grown = (runtime: "native" | "cpu"): number => {
+      const shared = estimateMemory({ model, runtime }, { ...shape, rowTokens: 4 * TOKENS });
+      return shared.activations / estimate({ runtime }).activations;
+    };
+    expect(grown("native")).toBe(1);
+    expect(grown("cpu")).toBeGreaterThan(1.1);
+  });
+
   it("grows with the tokens, and less with gradient checkpointing", () => {
     const half = estimateMemory(
       { model },

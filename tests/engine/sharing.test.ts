@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/base/index.js";
 import { packBatch, readExample } from "../../src/engine/batch.js";
-import { type EngineOptions, TrainingEngine } from "../../src/engine/index.js";
+import { createTrainingClient, type EngineOptions, TrainingEngine } from "../../src/engine/index.js";
 import { openWeightSource } from "../../src/engine/weight-source.js";
 import { LOSSES } from "../../src/losses/index.js";
 import { type Datum, modelInputFromTokens } from "../../src/protocol/index.js";
@@ -140,6 +140,24 @@ describe.each(["native", "cpu"] as const)("sharing with %s operators", (runtime)
       await compute({ ...TINY, runtime, microBatchTokens }, datums),
       await compute({ ...TINY, runtime }, datums),
     );
+  });
+});
+
+describe("options", () => {
+  it("sharePrefixes reaches the worker", async () => {
+    const datums = datumsOf(TREES, 40, new Random(6));
+    const outputs = [];
+    for (const sharePrefixes of [true, false]) {
+      const client = await createTrainingClient({ ...TINY, sharePrefixes });
+      outputs.push(await client.forward(datums, "cross_entropy"));
+      await client.close();
+    }
+    const [shared, whole] = outputs.map(({ lossFnOutputs }) =>
+      lossFnOutputs.flatMap(({ logprobs }) => logprobs!.data),
+    );
+    expect(largestGap(shared!, whole!)).toBeLessThan(1e-5);
+    // Blocks of keys begin elsewhere, so the last bits differ: the option did something.
+    expect(shared).not.toEqual(whole);
   });
 });
 

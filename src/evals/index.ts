@@ -1,0 +1,35 @@
+/** Measures frozen policies, with error bars. */
+export {
+  type BootstrapOptions,
+  type PairedDifference,
+  pairedBootstrap,
+} from "./metrics/paired-bootstrap.js";
+export {
+  COMPONENTS,
+  type Component,
+  type ComponentScore,
+  type ComponentScores,
+  type ExactMatch,
+  exactMatch,
+} from "./metrics/spider-exact-match.js";
+export { type Proportion, wilsonInterval } from "./metrics/wilson.js";
+export { compareModels, type ModelDifference } from "./report/comparison.js";
+export { formatHtml } from "./report/html.js";
+export { formatMarkdown, type ReportOptions } from "./report/markdown.js";
+export { writeSpiderReport } from "./report/write-report.js";
+export { canonicalQuery, foreignKeyMap, type KeyMap } from "./spider/canonical.js";
+export {
+  ERROR_CLASSES,
+  ERROR_MEANINGS,
+  type ErrorClass,
+  type ErrorFinding,
+} from "./spider/error-analysis.js";
+export {
+  evaluateSpider,
+  LEVELS,
+  type Level,
+  type LevelReport,
+  type SpiderEvaluation,
+  type SpiderItem,
+  type SpiderReport,
+} from "./spider/evaluate.js";

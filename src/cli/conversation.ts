@@ -49,27 +49,29 @@ export async function converse(job: SampleJob, adapter: string | undefined): Pro
     process.off("SIGINT", interrupt);
   }
 
-  /** The answer's text; undefined when Ctrl-C stopped it: the question then counts as not asked. */
+  /** The answer's text; undefined when there is none: the message then counts as not sent. */
   async function answerTo(asked: readonly ChatMessage[], signal: AbortSignal): Promise<string | undefined> {
     const given = { prompt: asked, where: `message ${asked.length}` };
-    const tokens_T = promptTokens(given, { tokenizer, renderer: job.renderer, chat: true });
-    const { maxPositions } = job.client.info;
-    if (tokens_T.length >= maxPositions) {
-      throw new UserError(
-        `Cannot go on with the conversation: it has ${tokens_T.length} tokens, expected fewer than the model's ${maxPositions} positions. Start anew with /new`,
-      );
-    }
-    const request = { given, tokens_T, adapter, seed: options.seed + turn++ };
     const say = output.isJson ? {} : { onText: (text: string) => void process.stdout.write(text) };
     try {
+      const tokens_T = promptTokens(given, { tokenizer, renderer: job.renderer, chat: true });
+      const { maxPositions } = job.client.info;
+      if (tokens_T.length >= maxPositions) {
+        throw new UserError(
+          `Cannot go on with the conversation: it has ${tokens_T.length} tokens, expected fewer than the model's ${maxPositions} positions. Start anew with /new`,
+        );
+      }
+      const request = { given, tokens_T, adapter, seed: options.seed + turn++ };
       const [completion] = await sampleRequest(job, request, { signal, ...say });
       output.print("");
       recordCompletion(job, request, completion!);
       if (options.logprobs) output.print(logprobTable(tokenizer, completion!.sequence));
       return completion!.text;
     } catch (error) {
-      if (!(error instanceof CancelledError)) throw error;
-      output.print("\n(stopped; the message counts as not sent)");
+      // On a terminal the conversation goes on after a mistake; a script is to hear of it.
+      const isMistake = isTerminal && error instanceof UserError;
+      if (!(error instanceof CancelledError) && !isMistake) throw error;
+      output.print(isMistake ? error.message : "\n(stopped; the message counts as not sent)");
       return undefined;
     }
   }

@@ -1,10 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseRope, type RopeConfig } from "../nn/rope.js";
+import type { RopeConfig } from "../nn/index.js";
 import { packSequences, sharedPrefixes, splitSequences } from "./shared-prefixes.js";
 
-const refuse = (what: string): Error => new Error(what);
-const ROPE: RopeConfig = parseRope({}, { headWidth: 8, maxPositions: 64 }, refuse);
+const ROPE: RopeConfig = { type: "default", theta: 10_000, headWidth: 8, maxPositions: 64 };
 const DYNAMIC: RopeConfig = { ...ROPE, type: "dynamic", factor: 2, maxPositions: 20 };
 
 const run = (length: number, from = 0): number[] => Array.from({ length }, (_, i) => from + i);

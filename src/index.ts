@@ -11,7 +11,10 @@ export {
   estimateMemory,
   type MemoryEstimate,
 } from "./engine/index.js";
+export * from "./envs/index.js";
 export * from "./protocol/index.js";
+export * from "./rewards/index.js";
+export * from "./rollouts/index.js";
 export * from "./runs/index.js";
 export * from "./text/index.js";
 export * from "./training/index.js";

@@ -12,6 +12,10 @@ export interface Charts {
 const WIDTH = 760;
 const COLOURS = ["#4269d0", "#efb118", "#3ca951", "#ff725c", "#a463f2", "#6cc5b0"];
 
+/** Between bars, of a bar's width; beside a group, of the level's. */
+const BAR_GAP = 0.3;
+const GROUP_GAP = 0.2;
+
 /** Loads echarts when first called: it is large, and most commands draw nothing. */
 export async function drawCharts(reports: readonly SpiderReport[]): Promise<Charts> {
   const [core, charts, components, renderers] = await Promise.all([
@@ -60,6 +64,8 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
         ...reports.map(({ model, levels }) => ({
           type: "bar" as const,
           name: model,
+          barGap: `${BAR_GAP * 100}%`,
+          barCategoryGap: `${GROUP_GAP * 100}%`,
           data: LEVELS.map((level) => percent(levels[level].execution.value)),
         })),
         ...reports.map((report, at) => ({
@@ -98,14 +104,14 @@ interface IntervalApi {
 
 /** A vertical line with caps over bar `at` of `count` in its group. */
 function interval(api: IntervalApi, at: number, count: number) {
-  const group = Number(api.value(0));
-  const [centre = 0, top = 0] = api.coord([group, Number(api.value(2))]);
-  const [, bottom = 0] = api.coord([group, Number(api.value(1))]);
+  const level = Number(api.value(0));
+  const [centre = 0, top = 0] = api.coord([level, Number(api.value(2))]);
+  const [, bottom = 0] = api.coord([level, Number(api.value(1))]);
   const size = api.size?.([1, 0]);
   const band = (Array.isArray(size) ? size[0] : size) ?? 0;
-  // echarts' default: a gap of 20 % of the band beside a group, of 30 % of a bar between bars.
-  const bar = (band * 0.8) / (count + 0.3 * (count - 1));
-  const x = centre - band * 0.4 + bar / 2 + at * bar * 1.3;
+  const group = band * (1 - GROUP_GAP);
+  const bar = group / (count + BAR_GAP * (count - 1));
+  const x = centre - group / 2 + bar / 2 + at * bar * (1 + BAR_GAP);
   const line = (x1: number, y1: number, x2: number, y2: number) => ({
     type: "line" as const,
     shape: { x1, y1, x2, y2 },

@@ -64,11 +64,11 @@ async function work(): Promise<void> {
     flushedMs = nowMs;
   };
   for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
-    const { id, request } = job;
+    const { id, request, attempt } = job;
     if (performance.now() - flushedMs > FLUSH_MS) flush();
     ledger.begin(id, 0);
     try {
-      const answer = handler!(request, { mark: (phase) => ledger.begin(id, phase) });
+      const answer = handler!(request, { attempt, mark: (phase) => ledger.begin(id, phase) });
       // Most handlers answer at once; a turn of the microtask queue per job would be the larger part of their time.
       results.push({ id, response: answer instanceof Promise ? await answer : answer });
     } catch (error) {

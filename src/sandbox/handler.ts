@@ -7,6 +7,8 @@ export interface JobContext {
    * code begins: a timeout or crash tells in which phase it happened. A job begins in phase 0.
    */
   mark(phase: number): void;
+  /** 1, or 2 when a child died at the first attempt. */
+  readonly attempt: number;
 }
 
 export type Handler<Request, Response> = (

@@ -9,6 +9,7 @@ export const LEDGER_DESCRIPTOR = 4;
 export interface JobMessage {
   readonly id: number;
   readonly request: unknown;
+  readonly attempt: number;
 }
 
 export type ToChild = { readonly options: unknown } | { readonly jobs: readonly JobMessage[] };

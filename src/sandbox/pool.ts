@@ -119,7 +119,8 @@ export function createPool<Request, Response>({
     for (const member of free) {
       const jobs = nextBatch(member);
       for (const job of jobs) member.inFlight.set(job.id, job);
-      if (jobs.length > 0) member.handle.send(jobs.map(({ id, request }) => ({ id, request })));
+      if (jobs.length > 0)
+        member.handle.send(jobs.map(({ id, request, failures }) => ({ id, request, attempt: failures + 1 })));
       else if (member.inFlight.size === 0) member.handle.rest();
     }
   };
@@ -166,7 +167,7 @@ export function createPool<Request, Response>({
       culprit.settle({
         kind: killedFor === "memory" ? "memory" : "crash",
         phase,
-        message: `twice: ${message}`,
+        message: `${message}, twice`,
       });
     queue.unshift(...member.inFlight.values());
     if (futileStarts >= MAX_FUTILE_STARTS) breakDown(wasReady, message);

@@ -81,7 +81,7 @@ describe("createPool()", () => {
   it("reports a job that ends its process as a crash, after a second try alone", async () => {
     const pool = open();
     const outcome = await pool.run({ act: "exit", value: 7, phase: 3 });
-    expect(outcome).toEqual({ kind: "crash", phase: 3, message: "twice: it ended with exit code 7" });
+    expect(outcome).toEqual({ kind: "crash", phase: 3, message: "it ended with exit code 7, twice" });
   });
 
   it("repeats a job whose process died by accident", async () => {

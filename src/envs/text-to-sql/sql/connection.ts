@@ -35,8 +35,7 @@ export function openReadOnly(path: string, { lockTimeoutMs, heapLimitBytes }: Op
   const fingerprint = fingerprintOf(path);
   let sqlite: Sqlite.Database | null = null;
   try {
-    // As an address, for the mode: without it libsql opens for writing, and makes the file if there is none.
-    sqlite = new Sqlite(`${pathToFileURL(resolve(path)).href}?mode=ro`, { timeout: lockTimeoutMs });
+    sqlite = new Sqlite(readOnlyAddress(path), { timeout: lockTimeoutMs });
     sqlite.prepare(`PRAGMA hard_heap_limit = ${heapLimitBytes}`).get();
     sqlite.exec("PRAGMA query_only = 1");
     sqlite.exec("PRAGMA trusted_schema = 0");
@@ -50,6 +49,14 @@ export function openReadOnly(path: string, { lockTimeoutMs, heapLimitBytes }: Op
       { cause: error },
     );
   }
+}
+
+/**
+ * What to open instead of `path`, to only read it. libsql has no other way: it ignores `readonly: true`, opens for
+ * writing, and makes the file if there is none.
+ */
+export function readOnlyAddress(path: string): string {
+  return `${pathToFileURL(resolve(path)).href}?mode=ro`;
 }
 
 /** @throws DatabaseProblem when there is no such file, or it is too small for a database */

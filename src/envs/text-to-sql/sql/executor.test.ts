@@ -106,6 +106,14 @@ describe("compare()", () => {
     ).toBe(true);
   });
 
+  it("cuts what is long in what it tells, not in what it compares", async () => {
+    const long = (last: string): string => `SELECT printf('%.100000c', 'x') || '${last}'`;
+    const comparison = await open().compare("any", { gold: long("a"), predicted: long("b") });
+    expect(comparison).toMatchObject({ isMatch: false, gold: { rows: [[`${"x".repeat(500)}…`]] } });
+    const unknown = await open().execute("any", `SELECT ${"y".repeat(100_000)} FROM singer`);
+    expect(unknown).toEqual({ kind: "no_such_column", message: `no such column: ${"y".repeat(484)}…` });
+  });
+
   it("remembers the gold result and shows the first rows", async () => {
     const executor = open({ previewRows: 2 });
     const statements = { gold: "SELECT id FROM singer", predicted: "SELECT 1" };

@@ -5,7 +5,7 @@
 import { availableParallelism } from "node:os";
 import { CancelledError, messageOf } from "../../../base/index.js";
 import { createPool, type JobOutcome } from "../../../sandbox/index.js";
-import { hasRows, type SqlComparison, type SqlFailure, type SqlOutcome } from "./outcome.js";
+import type { SqlComparison, SqlFailure, SqlOutcome } from "./outcome.js";
 import { PHASES, type SqlRequest, type SqlResponse, type WorkerOptions } from "./query-worker.js";
 
 export interface SqlExecutorOptions {
@@ -96,25 +96,20 @@ export function createSqlExecutor({
   const run = async (request: SqlRequest, { signal }: SqlCallOptions): Promise<SqlResponse> => {
     const outcome = await runInPool(request, signal);
     if (outcome.kind === "done") return outcome.response;
-    if (outcome.kind === "crash" && !request.isCareful)
-      return run({ ...request, isCareful: true }, { signal });
-    if (outcome.kind === "error" || outcome.phase === PHASES.open || outcome.phase === PHASES.gold)
+    if (outcome.kind === "error" || outcome.phase !== PHASES.statement)
       return { kind: "invalid", message: explanationOf(outcome) };
     if (outcome.kind === "timeout") return { kind: "timeout", message: `the statement ${outcome.message}` };
     if (outcome.kind === "memory")
       return { kind: "too_large", message: `the statement's process ${outcome.message}` };
     // Is the process bound to die, whatever it is asked?
-    const probe = await runInPool(
-      { kind: "execute", path: request.path, sql: "SELECT 1", isCareful: true },
-      signal,
-    );
+    const probe = await runInPool({ kind: "execute", path: request.path, sql: "SELECT 1" }, signal);
     return probe.kind === "done" && probe.response.kind === "rows"
       ? { kind: "too_large", message: `the statement ended its process: ${outcome.message}` }
       : { kind: "invalid", message: explanationOf(outcome) };
   };
 
   const execute: SqlExecutor["execute"] = async (database, sql, options = {}) => {
-    const request: SqlRequest = { kind: "execute", path: databases(database), sql, isCareful: false };
+    const request: SqlRequest = { kind: "execute", path: databases(database), sql };
     return (await run(request, options)) as SqlOutcome; // what children answer to "execute"
   };
 
@@ -122,19 +117,19 @@ export function createSqlExecutor({
     execute,
     compare: async (database, { gold, predicted }, options = {}) => {
       const path = databases(database);
-      const outcome = await run({ kind: "compare", path, gold, sql: predicted, isCareful: false }, options);
+      const outcome = await run({ kind: "compare", path, gold, sql: predicted }, options);
       if (outcome.kind === "compared" || outcome.kind === "invalid") return outcome;
       // The child died before it could say what the gold statement gives.
-      const goldOutcome = await execute(database, gold, options);
-      if (!hasRows(goldOutcome)) return { kind: "invalid", message: `the gold statement fails: ${gold}` };
+      const itself = await run({ kind: "compare", path, gold, sql: gold }, options);
+      if (itself.kind === "invalid") return itself;
+      if (itself.kind !== "compared")
+        return {
+          kind: "invalid",
+          message: `the gold statement fails the second time (${itself.kind}): ${gold}`,
+        };
       return {
-        ...{ kind: "compared", isMatch: false, executions: 2 },
+        ...{ kind: "compared", isMatch: false, executions: 2, gold: itself.gold },
         predicted: outcome as SqlFailure, // the only kind left: children answer "compared" or "invalid"
-        gold: {
-          ...goldOutcome,
-          rows: goldOutcome.rows.slice(0, previewRows),
-          rowCount: goldOutcome.rows.length,
-        },
       };
     },
     processIds: () => pool.processIds(),
@@ -153,6 +148,8 @@ function explanationOf(outcome: Exclude<JobOutcome<SqlResponse>, { kind: "done" 
         ? "the database could not be opened"
         : outcome.phase === PHASES.gold
           ? "the gold statement did not end"
-          : "the grader's process died";
+          : outcome.phase === PHASES.match
+            ? "the results could not be compared"
+            : "the grader's process died";
   return `${where} (${outcome.kind}): ${outcome.message}`;
 }

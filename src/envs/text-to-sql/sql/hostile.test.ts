@@ -241,6 +241,19 @@ describe("a hostile statement", () => {
     expect(await executor.execute("music", sql)).toMatchObject({ kind: "rows", rows: [[text]] });
   });
 
+  it.runIf(process.platform === "linux")("that takes all memory is ended before it has it", async () => {
+    const small = createSqlExecutor({
+      ...{ databases: fileOf, workers: 1, deadlineMs: 60_000 },
+      ...{ maxBytes: 2 ** 40, memoryLimitBytes: 250 * 2 ** 20 },
+    });
+    const outcome = await small.execute("music", `${endless} SELECT zeroblob(5000000) FROM n`);
+    await small.close();
+    expect(outcome).toEqual({
+      kind: "too_large",
+      message: expect.stringMatching(/^the statement's process used \d+ MiB, more than 250, twice$/),
+    });
+  });
+
   it("in a batch with others costs them nothing", async () => {
     const statements = Array.from({ length: 300 }, (_, i) =>
       i % 100 === 50
@@ -348,6 +361,17 @@ describe("a broken grader is invalid, never wrong:", () => {
     expect(await executor.compare("music", { gold, predicted: "SELECT 1" })).toEqual({
       kind: "invalid",
       message: expect.stringMatching(message),
+    });
+  });
+
+  it("processes that cannot start", async () => {
+    // A heap of half a megabyte is none.
+    const broken = createSqlExecutor({ databases: fileOf, workers: 1, memoryLimitBytes: 2 ** 20 });
+    const outcome = await broken.compare("music", good);
+    await broken.close();
+    expect(outcome).toEqual({
+      kind: "invalid",
+      message: expect.stringMatching(/^the grader failed \(error\): Cannot go on with a pool of /),
     });
   });
 

@@ -1,4 +1,5 @@
 /** Executing and comparing model-written SQL. */
+export { readOnlyAddress } from "./connection.js";
 export {
   createSqlExecutor,
   type SqlCallOptions,

@@ -41,7 +41,7 @@ export function hasRows(outcome: SqlOutcome): outcome is SqlRows {
   return outcome.kind === "rows" || outcome.kind === "empty";
 }
 
-/** What is known of a compared statement's result: its first rows and how many there are. */
+/** What is known of a compared statement's result: its first rows, long values cut off, and how many there are. */
 export interface SqlPreview extends SqlRows {
   readonly rowCount: number;
 }

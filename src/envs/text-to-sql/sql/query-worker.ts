@@ -10,6 +10,7 @@ import {
   type SqlOutcome,
   type SqlPreview,
   type SqlRows,
+  type SqlValue,
 } from "./outcome.js";
 import { type QueryOptions, runQuery } from "./run-query.js";
 
@@ -25,7 +26,7 @@ export interface WorkerOptions {
   readonly distinct: "kept" | "removed";
 }
 
-export type SqlRequest = { readonly path: string; readonly sql: string; readonly isCareful: boolean } & (
+export type SqlRequest = { readonly path: string; readonly sql: string } & (
   | { readonly kind: "execute" }
   | { readonly kind: "compare"; readonly gold: string }
 );
@@ -33,6 +34,7 @@ export type SqlRequest = { readonly path: string; readonly sql: string; readonly
 export type SqlResponse = SqlOutcome | SqlComparison;
 
 const MAX_CONNECTIONS = 32;
+const MAX_PREVIEW_CHARACTERS = 500;
 /** Remembered gold results, by their number of values. */
 const MAX_GOLD_VALUES = 1_000_000;
 
@@ -90,10 +92,10 @@ const createHandler: CreateHandler<WorkerOptions, SqlRequest, SqlResponse> = (op
 
   const compare = (
     database: OpenDatabase,
-    { gold, sql, isCareful }: SqlRequest & { readonly kind: "compare" },
-    { mark }: JobContext,
+    { gold, sql }: SqlRequest & { readonly kind: "compare" },
+    { mark, attempt }: JobContext,
   ): SqlComparison => {
-    const query = { ...options, isCareful };
+    const query = { ...options, isCareful: attempt > 1 };
     const rewritten = (text: string): string =>
       officialRewrites(options.distinct === "kept" ? text : withoutDistinct(text));
     const goldSql = rewritten(gold);
@@ -112,7 +114,7 @@ const createHandler: CreateHandler<WorkerOptions, SqlRequest, SqlResponse> = (op
 
   const previewOf = (rows: SqlRows): SqlPreview => ({
     ...rows,
-    rows: rows.rows.slice(0, options.previewRows),
+    rows: rows.rows.slice(0, options.previewRows).map((row) => row.map(clipped)),
     rowCount: rows.rows.length,
   });
 
@@ -121,13 +123,21 @@ const createHandler: CreateHandler<WorkerOptions, SqlRequest, SqlResponse> = (op
       const database = databaseOf(request.path);
       if (request.kind === "compare") return compare(database, request, context);
       context.mark(PHASES.statement);
-      return runQuery(database.connection, request.sql, { ...options, isCareful: request.isCareful });
+      return runQuery(database.connection, request.sql, { ...options, isCareful: context.attempt > 1 });
     } catch (error) {
       if (!(error instanceof DatabaseProblem)) throw error;
       return invalid(error.message);
     }
   };
 };
+
+/** A preview is for people and prompts, and travels with every comparison. */
+function clipped(value: SqlValue): SqlValue {
+  if (typeof value === "string" && value.length > MAX_PREVIEW_CHARACTERS)
+    return `${value.slice(0, MAX_PREVIEW_CHARACTERS)}…`;
+  if (value instanceof Uint8Array) return value.slice(0, MAX_PREVIEW_CHARACTERS);
+  return value;
+}
 
 function valueCount({ rows }: SqlRows): number {
   return rows.length * (rows[0]?.length ?? 0);

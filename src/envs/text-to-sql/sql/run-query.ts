@@ -6,6 +6,8 @@ import type { SqlFailure, SqlRow, SqlRows, SqlValue } from "./outcome.js";
 import { prepareWithQuotedStrings } from "./quoted-strings.js";
 import { decodeUtf8 } from "./utf8.js";
 
+const MAX_MESSAGE_CHARACTERS = 500;
+
 export interface QueryLimits {
   readonly maxRows: number;
   /** Of all values together, text counted by its characters. */
@@ -14,7 +16,7 @@ export interface QueryLimits {
 
 export interface QueryOptions extends QueryLimits {
   /**
-   * Fetches text as bytes. libsql ends the process at text that is not UTF-8, so a statement at which one died is run
+   * Fetches text as bytes. libsql ends the process at text that is not UTF-8, so a statement at which one died runs
    * again in this way.
    */
   readonly isCareful: boolean;
@@ -99,7 +101,7 @@ const DATABASE_CODES =
 
 function failureOf(error: unknown): SqlFailure {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const message = messageOf(error);
+  const message = clipped(messageOf(error));
   if (code === "") throw error;
   if (DATABASE_CODES.test(code))
     throw new DatabaseProblem(`Cannot read database: ${message} (${code})`, { cause: error });
@@ -112,4 +114,9 @@ function failureOf(error: unknown): SqlFailure {
   if (/syntax error|incomplete input|unrecognized token|parser stack overflow/.test(message))
     return { kind: "syntax_error", message };
   return { kind: "error", message };
+}
+
+/** SQLite repeats the names it does not know, however long. */
+function clipped(message: string): string {
+  return message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)}…` : message;
 }

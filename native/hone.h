@@ -22,13 +22,15 @@ extern "C" {
 typedef void (*hone_body)(void *arg, int64_t index);
 
 /* run calls body(arg, 0 .. count-1), each once, on any thread, in any order, and returns when all are done. */
+enum { HONE_FEW_ROWS = 1, HONE_MANY_ROWS = 2 };
+
 typedef struct hone_pool {
   void *context;
   void (*run)(struct hone_pool *pool, int64_t count, hone_body body, void *arg);
   int threads; /* how many bodies can run at once; a hint for choosing count, never for choosing numbers */
   /*
    * Not 0: each row of a product x w^T is summed in the same order whatever the number of rows, so that a sequence's
-   * numbers do not depend on what is computed beside it. Slower for many rows.
+   * numbers do not depend on what is computed beside it. HONE_FEW_ROWS and HONE_MANY_ROWS say for what it is to be fast.
    */
   int batch_invariant;
 } hone_pool;

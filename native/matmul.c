@@ -227,6 +227,11 @@ static void gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, 
     only_beta(m, n, beta, bias, c, ldc);
     return;
   }
+#if defined(__x86_64__)
+  if (pool->batch_invariant == HONE_MANY_ROWS && trans_b && !trans_a && hone_cpu_isa() == HONE_ISA_AMX &&
+      hone_gemm_rows_amx(pool, m, n, k, alpha, a, lda, b, b_is_bf16, ldb, beta, bias, c, ldc))
+    return;
+#endif
   if (hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, b_is_bf16, ldb, trans_b, beta, bias, c, ldc)) return;
 
   const hone_tile *tile = best_tile(m, n, k, b_is_bf16, trans_b);

@@ -64,7 +64,7 @@ hone_status hone_matmul_q4(hone_pool *pool, int64_t m, int64_t n_out, int64_t k_
       .columns = HONE_BEST(q4_columns),
   };
   if (m == 0) return HONE_OK;
-  if (!transposed && (m <= FEW_ROWS || pool->batch_invariant) && block % 32 == 0) return few_rows(pool, &run, x);
+  if (!transposed && (pool->batch_invariant ? pool->batch_invariant == HONE_FEW_ROWS : m <= FEW_ROWS) && block % 32 == 0) return few_rows(pool, &run, x);
   int64_t rows = PANEL_NUMBERS / k_in / 64 * 64;
   if (rows < 64) rows = 64;
   if (rows > n_out) rows = n_out;

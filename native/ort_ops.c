@@ -13,7 +13,7 @@
 
 #define DOMAIN_NAME "hone"
 #define THREADS_ENTRY "hone.threads" /* session config entry: how large the session's pool is */
-#define INVARIANT_ENTRY "hone.batch_invariant" /* the same: 1 makes rows of a product independent of their number */
+#define INVARIANT_ENTRY "hone.batch_invariant" /* the same: hone_pool's number of that name */
 #define MOST_THREADS 256
 
 /* onnxruntime's description of an operator, and after it our own: one set for each kind of pool. */
@@ -311,7 +311,7 @@ static const ort_op template_op = {.version = ORT_VERSION,
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* One domain for each kind of pool, kept for the life of the process: sessions of any thread share it. */
-static void *domains[MOST_THREADS + 1][2];
+static void *domains[MOST_THREADS + 1][3];
 
 static ort_status *make_domain(ort_table api, int threads, int batch_invariant, void **out) {
   void *domain = NULL;
@@ -349,7 +349,8 @@ HONE_API ort_status *RegisterCustomOps(void *options, const ort_api_base *base) 
   if (api == NULL) return NULL;
   const int asked = configured(api, options, THREADS_ENTRY);
   const int threads = asked < 1 ? 1 : asked > MOST_THREADS ? MOST_THREADS : asked;
-  const int batch_invariant = configured(api, options, INVARIANT_ENTRY) != 0;
+  const int said = configured(api, options, INVARIANT_ENTRY);
+  const int batch_invariant = said == HONE_FEW_ROWS || said == HONE_MANY_ROWS ? said : 0;
   void **domain = &domains[threads][batch_invariant];
   pthread_mutex_lock(&lock);
   ort_status *failed = *domain == NULL ? make_domain(api, threads, batch_invariant, domain) : NULL;

@@ -52,14 +52,21 @@ export class ModelRunner {
     this.#angles = this.#anglesFor(64);
   }
 
-  /** Computes the continuations together. Their tokens are in the cache afterwards. */
-  async run(adapter: string | null, continuations: readonly Continuation[]): Promise<RunResult> {
+  /**
+   * Computes the continuations together; their tokens are in the cache afterwards. What comes out for one does not depend
+   * on the others, only on whether it is a prompt.
+   */
+  async run(
+    kind: "prompts" | "steps",
+    adapter: string | null,
+    continuations: readonly Continuation[],
+  ): Promise<RunResult> {
     const { runtime, adapters } = this.#model;
     const { spec, tensors } = adapter === null ? this.#model : adapters.get(adapter)!; // checked with the request
     const { config } = spec;
     for (const { sequence, tokens_T } of continuations) sequence.prepare(tokens_T.length);
     const scores = continuations.some(({ scored, tokens_T }) => scored && tokens_T.length > 1);
-    const executable = await this.#executable(spec, scores);
+    const executable = await this.#executable(kind, spec, scores);
     const inputs = this.#inputs(continuations, executable);
     const rows = continuations.length * config.vocabularySize;
     if (this.#logits.length < rows) this.#logits = new Float32Array(rows);
@@ -144,15 +151,15 @@ export class ModelRunner {
     return { rows, cos: hostTensor("float32", shape, cos), sin: hostTensor("float32", shape, sin) };
   }
 
-  #executable(spec: ModelSpec, scoresPrompt: boolean): Promise<Executable> {
+  #executable(kind: "prompts" | "steps", spec: ModelSpec, scoresPrompt: boolean): Promise<Executable> {
     // Adapters of one shape share a graph: their matrices are inputs.
-    const key = `${JSON.stringify(spec.lora)} ${scoresPrompt}`;
+    const key = `${kind} ${JSON.stringify(spec.lora)} ${scoresPrompt}`;
     let executable = this.#executables.get(key);
     if (executable === undefined) {
       const { runtime, threads } = this.#model;
       const model = compileDecoding(spec, { lowering: runtime.lowering, scoresPrompt });
       executable = Executable.create(runtime, model, {
-        batchInvariant: true,
+        batchInvariant: kind === "prompts" ? "many rows" : "few rows",
         ...(threads === undefined ? {} : { threads }),
       });
       this.#executables.set(key, executable);

@@ -135,6 +135,7 @@ export class SamplingEngine {
     for (const [adapter, runs] of byAdapter(admitted, (run) => run)) {
       await this.#step(runs, async () => {
         const { logits, promptLogprobs } = await this.#runner.run(
+          "prompts",
           adapter,
           runs.map(({ prefix, request: { prompt_T, promptLogprobs: scored } }) => ({
             sequence: prefix,
@@ -157,6 +158,7 @@ export class SamplingEngine {
       const runs = [...new Set(owned.map(({ run }) => run))];
       await this.#step(runs, async () => {
         const { logits } = await this.#runner.run(
+          "steps",
           adapter,
           owned.map(({ row: { sequence, next } }) => ({ sequence, tokens_T: [next], scored: false })),
         );

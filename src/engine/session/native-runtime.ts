@@ -88,7 +88,11 @@ function applyOptions(ort: OrtApi, settings: Pointer, options: SessionOptions): 
     ["session.disable_prepacking", "1"],
     // Read by the kernels (native/ort_ops.c), which otherwise cannot know the size of the pool.
     ["hone.threads", String(threads)],
-    ["hone.batch_invariant", options.batchInvariant === true ? "1" : "0"],
+    // native/hone.h: HONE_FEW_ROWS and HONE_MANY_ROWS.
+    [
+      "hone.batch_invariant",
+      { none: "0", "few rows": "1", "many rows": "2" }[options.batchInvariant ?? "none"],
+    ],
     ...(options.keepDuplicates === true
       ? ([["optimization.disable_specified_optimizers", "CommonSubexpressionElimination"]] as const)
       : []),

@@ -24,10 +24,10 @@ export interface SessionOptions {
    */
   readonly planMemory?: boolean;
   /**
-   * Own kernels compute a row alike, to the last bit, whatever the number of rows beside it; a little slower for many.
-   * Stock operators do not know this. @default false
+   * Own kernels compute a row alike, to the last bit, whatever the number of rows beside it; and are fast for few rows or
+   * for many. Stock operators do not know this. @default the fastest for each number of rows
    */
-  readonly batchInvariant?: boolean;
+  readonly batchInvariant?: "few rows" | "many rows";
 }
 
 export interface Runtime {

@@ -21,7 +21,9 @@ const all = () => Object.values(data.splits).flat();
 
 /** Opening a file costs more than a query. */
 const files = new Map<string, Sqlite.Database>();
-afterAll(() => files.forEach((file) => file.close()));
+afterAll(() => {
+  for (const file of files.values()) file.close();
+});
 
 function answer(root: string, database: string, sql: string): string {
   const path = databasePath(root, database);

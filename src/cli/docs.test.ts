@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { parse } from "yaml";
-import { describeConfig, SFT_METRICS, SftConfig } from "../training/index.js";
+import { describeConfig, GUARDS, RL_METRICS, RlConfig, SFT_METRICS, SftConfig } from "../training/index.js";
 import { createProgram } from "./program.js";
 
 const documentation = (name: string): string =>
@@ -20,6 +20,21 @@ it("docs/sft.md lists every key with its default and every metric with its unit"
 it("the example of docs/sft.md is a configuration", () => {
   const example = /```yaml\n([\s\S]*?)```/.exec(documentation("sft.md"))![1]!;
   expect(SftConfig.parse(parse(example))).toMatchObject({ model: "base", batchSize: 16, schedule: "cosine" });
+});
+
+it("docs/rl.md lists every key, metric and guard with its defaults, and its example is a configuration", () => {
+  const text = documentation("rl.md");
+  expect(text).toContain(describeConfig(RlConfig));
+  for (const [name, { unit, meaning, isMachine }] of Object.entries(RL_METRICS)) {
+    expect(text).toContain(`| \`${name}\` | ${unit} | ${meaning}${isMachine ? " (machine)" : ""} |`);
+  }
+  for (const [name, { defaults }] of Object.entries(GUARDS)) {
+    const { warn, limit, action, patience } = defaults;
+    const row = text.split("\n").find((line) => line.startsWith(`| \`${name}\` |`) && line.includes(action));
+    expect(row, name).toContain(`| ${warn} | ${limit} | \`${action}\` | ${patience} |`);
+  }
+  const example = /```yaml\n([\s\S]*?)```/.exec(text)![1]!;
+  expect(RlConfig.parse(parse(example))).toMatchObject({ algorithm: "grpo", groupSize: 8, maxTokens: 256 });
 });
 
 it("docs/cli.md names every command and no other", () => {

@@ -16,6 +16,8 @@ export function createProgram(): Command {
   addTokenizer(program);
   addConvert(program);
   addTrain(program);
+  addEvaluate(program);
+  addRun(program);
   addRuns(program);
   addSample(program);
   addDoctor(program);
@@ -79,6 +81,36 @@ function addConvert(program: Command): void {
     .action(async (source, dir, options) =>
       (await import("./commands/convert.js")).convert(source, dir, options),
     );
+}
+
+function addEvaluate(program: Command): void {
+  program
+    .command("evaluate <model>")
+    .description("answer questions about databases, and score the SQL as Spider does")
+    .requiredOption("--data <folder>", "questions and databases in Spider's layout")
+    .option("--split <name>", "sft, rl, validation or test", "test")
+    .option("--adapter <dir>", "a PEFT adapter on top of the model")
+    .option("--against <model>", "compare with this model by paired bootstrap")
+    .addOption(choice("--prompt <form>", "how questions are put", ["schema", "compact"], "schema"))
+    .option("--list-tables", "compact prompts list tables and columns", false)
+    .option("--corrections <n>", "further answers after a statement that fails", wholeNumber(0), 0)
+    .option("--limit <n>", "questions at most", wholeNumber(1))
+    .option("--max-tokens <n>", "tokens of an answer at most", wholeNumber(1), 256)
+    .option("-o, --output <dir>", "where report.json goes, with every answer")
+    .option("--threads <n>", "processor threads (default: all)", wholeNumber(1))
+    .addOption(jsonOption())
+    .action(async (model, options) => (await import("./commands/evaluate.js")).evaluate(model, options));
+}
+
+function addRun(program: Command): void {
+  program
+    .command("run <recipe>")
+    .description("do a recipe's steps in order; finished ones are not done again")
+    .option("--quick", "the recipe's small settings: minutes instead of hours", false)
+    .option("--set <key=value>", "change a setting of the recipe, such as data=spider", collect, [])
+    .option("-o, --output <dir>", "where everything goes (default: build in the recipe's directory)")
+    .addOption(jsonOption())
+    .action(async (recipe, options) => (await import("./commands/run.js")).run(recipe, options));
 }
 
 function addRuns(program: Command): void {

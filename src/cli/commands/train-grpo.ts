@@ -52,8 +52,8 @@ export interface RlOutcome {
 export async function trainRl(training: RlTraining): Promise<RlOutcome | undefined> {
   const { config, output } = training;
   const tokenizer = loadTokenizer(config.model);
-  const { split, validationSplit } = config.environment;
-  const opened = openTasks(config.environment, [split, validationSplit]);
+  const { split, validationSplit, ...environment } = config.environment;
+  const opened = openTasks(environment, [split, validationSplit]);
   const clients: { close(): Promise<void> }[] = [];
   try {
     announce(output, config, opened);

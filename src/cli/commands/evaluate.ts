@@ -1,0 +1,100 @@
+/** `hone evaluate`: what a model answers to questions about databases, by Spider's evaluation. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { UserError } from "../../base/index.js";
+import { SPLITS, type SplitName, TextToSqlConfig } from "../../envs/index.js";
+import { LEVELS, pairedBootstrap, type SpiderReport } from "../../evals/index.js";
+import { watchInterrupt } from "../interrupt.js";
+import { createOutput, formatTable, type Output, type OutputOptions } from "../output.js";
+import { evaluateSql } from "../sql-evaluation.js";
+
+export interface EvaluateOptions extends OutputOptions {
+  readonly data: string;
+  readonly split: string;
+  readonly adapter?: string;
+  readonly against?: string;
+  readonly prompt: "schema" | "compact";
+  readonly listTables: boolean;
+  readonly corrections: number;
+  readonly limit?: number;
+  readonly maxTokens: number;
+  readonly output?: string;
+  readonly threads?: number;
+}
+
+/** @throws UserError for what the user can mend, `CancelledError` when Ctrl-C stopped it */
+export async function evaluate(model: string, options: EvaluateOptions): Promise<void> {
+  const output = createOutput(options);
+  const { data, prompt, listTables, corrections, limit, maxTokens, threads } = options;
+  const environment = TextToSqlConfig.parse({ data: resolve(data), prompt, listTables, corrections });
+  const split = splitOf(options.split);
+  const interrupt = watchInterrupt((line) => output.print(line));
+  try {
+    const measure = (folder: string, adapter: string | undefined): Promise<SpiderReport> =>
+      evaluateSql({
+        ...{
+          model: folder,
+          adapter,
+          label: adapter ?? folder,
+          environment,
+          split,
+          limit,
+          maxTokens,
+          threads,
+        },
+        ...{ maxTurns: 1 + corrections, promptFormat: "auto", signal: interrupt.signal },
+      });
+    const report = await measure(model, options.adapter);
+    tell(output, report);
+    if (options.output !== undefined) writeReport(options.output, report);
+    if (options.against === undefined) return;
+    const other = await measure(options.against, undefined);
+    tell(output, other);
+    compare(output, other, report);
+  } finally {
+    interrupt.release();
+  }
+}
+
+function splitOf(given: string): SplitName {
+  const split = SPLITS.find((name) => name === given);
+  if (split !== undefined) return split;
+  throw new UserError(
+    `Cannot evaluate split "${given}": there is none, expected one of ${SPLITS.join(", ")}`,
+  );
+}
+
+function tell(output: Output, report: SpiderReport): void {
+  const { items, ...figures } = report;
+  output.record("evaluation", { ...figures, count: items.length });
+  const share = (value: number): string => (100 * value).toFixed(1);
+  const rows = LEVELS.map((level) => {
+    const { execution, exact } = report.levels[level];
+    const interval = `[${share(execution.low)}, ${share(execution.high)}]`;
+    return [level, String(execution.count), share(execution.value), interval, share(exact.value)];
+  });
+  output.print(`\n${report.model}`);
+  output.print(formatTable(["hardness", "questions", "execution %", "95 %", "exact match %"], rows));
+  const errors = Object.entries(report.errors).filter(([, count]) => count > 0);
+  if (errors.length > 0) {
+    output.print(
+      `wrong answers: ${errors.map(([kind, count]) => `${kind.replaceAll("_", " ")} ${count}`).join(", ")}`,
+    );
+  }
+}
+
+function compare(output: Output, before: SpiderReport, after: SpiderReport): void {
+  const scores = ({ items }: SpiderReport): number[] =>
+    items.map((item) => (item.isExecutionMatch === true ? 1 : 0));
+  const gain = pairedBootstrap(scores(before), scores(after), { seed: 0 });
+  output.record("comparison", { ...gain });
+  const signed = (value: number): string => `${value < 0 ? "−" : "+"}${(100 * Math.abs(value)).toFixed(1)}`;
+  output.print(
+    `\n${after.model} against ${before.model}: ${signed(gain.difference)} points of execution accuracy [${signed(gain.low)}, ${signed(gain.high)}], better on ${gain.wins} questions, worse on ${gain.losses}`,
+  );
+}
+
+function writeReport(directory: string, report: SpiderReport): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
+}

@@ -198,6 +198,13 @@ describe("collectGroups()", () => {
     }
   });
 
+  it("gives every turn of every sample a seed of its own", async () => {
+    const client = createRandomClient();
+    await collect(createScriptedSet(2, { turns: 3 }), { client });
+    // 2 groups: a request for the first turns, then 4 samples of 2 more turns.
+    expect(new Set(client.calls.map((call) => call.seed)).size).toBe(2 * (1 + 4 * 2));
+  });
+
   it("keeps tokens as sampled, with a ledger of who wrote which", async () => {
     const property = fc.asyncProperty(fc.nat(), fc.integer({ min: 1, max: 4 }), async (seed, turns) => {
       const groups = await collect(createScriptedSet(3, { turns }), { seed });

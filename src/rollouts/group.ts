@@ -1,4 +1,5 @@
 /** The K samples of one task: environments begun, one request for their first completions, then each its own way. */
+import { setMaxListeners } from "node:events";
 import { type Random, UserError } from "../base/index.js";
 import type { Env, EnvSet, EnvTask } from "../envs/index.js";
 import { modelInputFromTokens, type SampledSequence } from "../protocol/index.js";
@@ -23,6 +24,8 @@ export async function rollOutGroup(input: GroupInput): Promise<TrajectoryGroup> 
   const { task, groupSize, random } = input;
   const stop = new AbortController();
   const limits = { ...input, signal: AbortSignal.any([input.signal, stop.signal]) };
+  // Every sample listens to it.
+  setMaxListeners(0, limits.signal);
   const seed = random.fork("episode").uint32();
   const firstCompletions = createSharedRequest(input, createWaits(limits));
   const trajectories: Trajectory[] = [];

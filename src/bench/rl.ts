@@ -3,14 +3,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BenchContext, compare, openPeer } from "./bench-context.js";
+import { groupSharing } from "./group-sharing.js";
 import { GRPO_SHAPE, openGrpoStep } from "./grpo-step.js";
 import { MODEL_SHAPES } from "./model-shape.js";
 import type { BenchResult } from "./report.js";
 import { writeSftJob } from "./sft-job.js";
+import { sqlRewards } from "./sql-rewards.js";
 
 /** Each part answers results of the names that are its key, or begin with it. */
 const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<BenchResult[]>>> = {
   "grpo-step": grpoStep,
+  "sql-rewards": sqlRewards,
+  "group-sharing": groupSharing,
 };
 
 export async function rlBench(context: BenchContext): Promise<BenchResult[]> {

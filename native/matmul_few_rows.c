@@ -3,6 +3,8 @@
  * operand is packed; each of its numbers is read once for every four vectors of the smaller. And all products of a pool
  * that is batch invariant, with any number of rows.
  */
+#include <string.h>
+
 #include "matmul.h"
 
 /* Above these, packing pays. */
@@ -36,6 +38,15 @@ static inline void put(const few_rows *w, int64_t i, int64_t j, float sum) {
   if (w->beta != 0.0f) sum += w->beta * *c;
   if (w->bias != NULL) sum += w->bias[i * w->few_bias_step + j * w->many_bias_step];
   *c = sum;
+}
+
+/* Four of `many` for one of `few`. */
+static inline void put4(const few_rows *w, int64_t i, int64_t j, const float *sums) {
+  if (w->beta == 0.0f && w->bias == NULL && w->many_step == 1) {
+    memcpy(w->c + i * w->few_step + j, sums, 4 * sizeof(float));
+    return;
+  }
+  for (int64_t q = 0; q < 4; q++) put(w, i, j + q, sums[q]);
 }
 
 #define HONE_KERNELS "matmul_few_rows.kernels.h"

@@ -57,6 +57,26 @@ HONE_INLINE void HONE_NAME(dots)(const few_rows *w, int64_t i, int64_t j, int64_
 HONE_INLINE void HONE_NAME(few_dots_of)(const few_rows *w, int64_t from, int64_t to, const int is_bf16) {
   for (int64_t j = from; j < to; j += 4) {
     const int64_t many = to - j < 4 ? to - j : 4;
+    if (w->k <= DOTS_K && many == 4) {
+      /* The usual case: sums stay in registers. */
+      for (int64_t i = 0; i < w->few; i += 4) {
+        const int64_t few = w->few - i < 4 ? w->few - i : 4;
+        vf sums[4][4];
+#pragma GCC unroll 4
+        for (int64_t p = 0; p < 4; p++)
+#pragma GCC unroll 4
+          for (int64_t q = 0; q < 4; q++) sums[p][q] = vf_set(0.0f);
+        if (few == 4) HONE_NAME(dots)(w, i, j, 0, w->k, sums, 4, 4, is_bf16);
+        else if (few == 1) HONE_NAME(dots)(w, i, j, 0, w->k, sums, 1, 4, is_bf16);
+        else HONE_NAME(dots)(w, i, j, 0, w->k, sums, few, 4, is_bf16);
+        for (int64_t p = 0; p < few; p++) {
+          float out[4];
+          vf_sum4(sums[p], out);
+          put4(w, i + p, j, out);
+        }
+      }
+      continue;
+    }
     vf sums[MOST_DOTS / 4][4][4];
     for (int64_t group = 0; group < MOST_DOTS / 4; group++)
       for (int64_t p = 0; p < 4; p++)

@@ -1,27 +1,23 @@
 /** A compiled graph behind a session: binds the symbolic axes of a call and knows the shapes of what comes out. */
-import { bindShapes, type OnnxModel, resolveShape } from "../graph/index.js";
+import { bindShapes, type OnnxModel, resolveShape, type Shape } from "../graph/index.js";
 import { BYTES_PER_ELEMENT, type DType, type HostTensor, hostTensor, sizeOf } from "../tensor/index.js";
 import type { NamedTensors, Runtime, Session, SessionOptions } from "./session/index.js";
 
 export class Executable {
   readonly #model: OnnxModel;
   readonly #session: Session;
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
 
   private constructor(model: OnnxModel, session: Session) {
     this.#model = model;
     this.#session = session;
+    this.inputNames = model.inputs.map(({ name }) => name);
+    this.outputNames = model.outputs.map(({ name }) => name);
   }
 
   static async create(runtime: Runtime, model: OnnxModel, options: SessionOptions = {}): Promise<Executable> {
     return new Executable(model, await runtime.createSession(model.bytes, options));
-  }
-
-  get inputNames(): readonly string[] {
-    return this.#model.inputs.map(({ name }) => name);
-  }
-
-  get outputNames(): readonly string[] {
-    return this.#model.outputs.map(({ name }) => name);
   }
 
   /**
@@ -34,16 +30,23 @@ export class Executable {
     into: NamedTensors = {},
   ): Promise<Record<string, HostTensor>> {
     const fed: Record<string, HostTensor> = {};
-    const shapes = this.#model.inputs.map(({ name, dtype, shape: declared }) => {
+    const sized: { readonly name: string; readonly declared: Shape; readonly actual: readonly number[] }[] =
+      [];
+    for (const { name, dtype, shape } of this.#model.inputs) {
       const tensor = inputs[name];
       if (tensor === undefined) throw new Error(`internal: cannot run graph: input "${name}" is missing`);
       if (tensor.dtype !== dtype) {
         throw new Error(`internal: cannot run graph: input "${name}" is ${tensor.dtype}, expected ${dtype}`);
       }
       fed[name] = tensor;
-      return { name, declared, actual: tensor.shape };
-    });
-    const bindings = bindShapes(shapes);
+      const isSized = shape.some((dim) => typeof dim === "string");
+      const differs =
+        shape.length !== tensor.shape.length || shape.some((dim, axis) => dim !== tensor.shape[axis]);
+      // Weights, of which there are many, need no more than a look: this throws, and says what differs.
+      if (!isSized && differs) bindShapes([{ name, declared: shape, actual: tensor.shape }]);
+      if (isSized) sized.push({ name, declared: shape, actual: tensor.shape });
+    }
+    const bindings = bindShapes(sized);
     for (const { name, shape } of this.#model.shapeInputs) {
       fed[name] = hostTensor(
         "int64",

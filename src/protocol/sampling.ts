@@ -17,6 +17,15 @@ export const SamplingParams = z.strictObject({
   minP: z.number().min(0).max(1).default(0),
   /** Divides positive logits of tokens seen in prompt or completion, and multiplies negative ones (arXiv:1909.05858). Ours. */
   repetitionPenalty: z.number().positive().default(1),
+  /**
+   * Beam search among so many beams instead of drawing: the best `numSamples` of them, best first. Temperature, truncation
+   * and penalty do not apply. Ours.
+   */
+  numBeams: z.int().positive().optional(),
+  /** A finished beam's score is its logprob over length^lengthPenalty. Ours. @default 1 */
+  lengthPenalty: z.number().optional(),
+  /** When `numBeams` are finished, ends at once; else when no live one can pass them, or "never" short of that. Ours. */
+  earlyStopping: z.union([z.boolean(), z.literal("never")]).optional(),
 });
 export type SamplingParams = z.infer<typeof SamplingParams>;
 

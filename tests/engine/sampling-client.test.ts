@@ -57,6 +57,7 @@ describe("createSamplingClient()", () => {
     await expect(attempt).rejects.toThrow(
       'Cannot sample with stop string "a": the client was made without decode, expected a function from tokens to text. Give createSamplingClient() decode, or stop at token ids',
     );
+    await expect(client.sample(PROMPT, { ...params, stop: ["a", ""] })).rejects.toThrow(UserError);
     await expect(client.sample(PROMPT, { ...params, topP: 2 })).rejects.toThrow("Cannot sample: topP: ");
     await expect(client.sample(modelInputFromTokens([]), params)).rejects.toThrow(
       new UserError("Cannot sample: the prompt has 0 tokens, expected at least 1"),

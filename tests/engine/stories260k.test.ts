@@ -2,8 +2,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { TrainingEngine } from "../../src/engine/index.js";
+import { openSampler } from "../../src/engine/index.js";
 import { readLlama2c, writeHuggingFaceFolder } from "../../src/nn/index.js";
+import { SamplingParams } from "../../src/protocol/index.js";
 import { createTokenizer, llama2cTokenizer } from "../../src/text/index.js";
 import { temporaryFolder } from "./tiny-models.js";
 
@@ -26,18 +27,16 @@ it.skipIf(!existsSync(data))(
     const { tokenizerJson, tokenizerConfig } = llama2cTokenizer(join(data, "tok512.bin"), 512);
     const tokenizer = createTokenizer(tokenizerJson, tokenizerConfig);
 
-    const engine = await TrainingEngine.create({ model: folder });
-    const tokens = [BOS];
-    // llama2.c's run.c stops after 256 tokens.
-    while (tokens.length <= 256) {
-      const logits = await engine.nextLogits(tokens);
-      const next = logits.indexOf(Math.max(...logits));
-      if (next === BOS) break;
-      tokens.push(next);
+    for (const runtime of ["native", "cpu"] as const) {
+      const { engine } = await openSampler({ model: folder, runtime });
+      // llama2.c's run.c stops after 256 tokens.
+      const params = SamplingParams.parse({ temperature: 0, maxTokens: 256, stop: [BOS] });
+      const request = { prompt_T: [BOS], params, numSamples: 1, promptLogprobs: false, adapter: null };
+      const { sequences } = await engine.sample(request);
+      await engine.close();
+      const told = tokenizer.decode(sequences[0]!.tokens.filter((token) => token !== BOS)).trimStart();
+      expect(told.startsWith(published)).toBe(true);
+      expect(told.length - published.length).toBeLessThan(20);
     }
-    await engine.close();
-    const told = tokenizer.decode(tokens.slice(1)).trimStart();
-    expect(told.startsWith(published)).toBe(true);
-    expect(told.length - published.length).toBeLessThan(20);
   },
 );

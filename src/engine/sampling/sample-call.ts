@@ -8,6 +8,7 @@ import {
   tokensOf,
 } from "../../protocol/index.js";
 import type { ConnectionCallOptions } from "../connection.js";
+import { createStopStrings } from "../decoding/index.js";
 import type { CallContext } from "../serve.js";
 import type { SampleRequest, TokenEvent } from "./sample-request.js";
 import type { DecodeTokens } from "./sampler-options.js";
@@ -26,6 +27,13 @@ export function createSampleCall(call: Call, decode: DecodeTokens | undefined): 
         `Cannot sample with stop string ${JSON.stringify(strings[0])}: the client was made without decode, expected a function from tokens to text. Give createSamplingClient() decode, or stop at token ids`,
       );
     }
+    if (strings.includes(""))
+      throw new UserError("Cannot sample: a stop string is empty, expected text. Leave it out");
+    if (strings.length > 0 && params.numBeams !== undefined) {
+      throw new UserError(
+        `Cannot sample with stop string ${JSON.stringify(strings[0])} and numBeams ${params.numBeams}: beams are compared before there is text, expected one of the two. Stop beams at token ids`,
+      );
+    }
     const request: SampleRequest = {
       prompt_T: tokensOf(prompt),
       params: { ...params, stop: ids },
@@ -36,17 +44,18 @@ export function createSampleCall(call: Call, decode: DecodeTokens | undefined): 
     const count = Number.isInteger(numSamples) && numSamples > 0 ? numSamples : 0;
     const control = new SharedArrayBuffer(4 * (1 + count));
     const stopped = new Int32Array(control);
-    const tokens = Array.from({ length: count }, (): number[] => []);
+    const counts = new Array<number>(count).fill(0);
+    const watchers =
+      strings.length === 0 || decode === undefined
+        ? []
+        : Array.from({ length: count }, () => createStopStrings(strings, decode));
     const kept = new Map<number, number>();
     const watch = ({ sample, token, logprob }: TokenEvent): void => {
       if (kept.has(sample)) return;
-      const sofar = tokens[sample]!;
-      sofar.push(token);
+      counts[sample]!++;
       onToken?.({ sample, token, logprob });
-      if (strings.length === 0) return;
-      const text = decode!(sofar); // checked above
-      if (!strings.some((stop) => text.includes(stop))) return;
-      kept.set(sample, sofar.length);
+      if (watchers[sample]?.push(token) === undefined) return;
+      kept.set(sample, counts[sample]!);
       Atomics.store(stopped, 1 + sample, 1);
     };
     const streams = onToken !== undefined || strings.length > 0;

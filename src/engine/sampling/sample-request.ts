@@ -55,6 +55,11 @@ export function checkRequest(request: SampleRequest, limits: RequestLimits): Che
   }
   if (!Number.isInteger(numSamples) || numSamples < 1)
     throw refuse(`numSamples is ${numSamples}, expected a positive integer`);
+  const { numBeams } = params;
+  if (numBeams !== undefined && numSamples > numBeams)
+    throw refuse(
+      `numSamples is ${numSamples}, expected at most numBeams ${numBeams}: samples are the best beams`,
+    );
   if (adapter !== null && !limits.adapters.includes(adapter)) {
     const known =
       limits.adapters.map((name) => `"${name}"`).join(", ") || "none: this sampler has no adapters";

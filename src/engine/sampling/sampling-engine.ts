@@ -6,11 +6,12 @@ import { CancelledError, Random, UserError } from "../../base/index.js";
 import { CACHE_PAGE } from "../../graph/index.js";
 import type { SampleOutput } from "../../protocol/index.js";
 import { createDrawToken, type DrawToken } from "../decoding/index.js";
+import { BeamRun } from "./beam-run.js";
 import { Budget } from "./budget.js";
 import { cacheBytesPerToken, KvCache, pagesFor } from "./kv-cache.js";
 import { ModelRunner, type SamplingModel } from "./model-runner.js";
 import type { Row, Run } from "./run.js";
-import { checkRequest, type SampleHooks, type SampleRequest } from "./sample-request.js";
+import { type CheckedRequest, checkRequest, type SampleHooks, type SampleRequest } from "./sample-request.js";
 import { SampleRun } from "./sample-run.js";
 import type { SharedSamplerOptions } from "./sampler-options.js";
 
@@ -26,6 +27,7 @@ export class SamplingEngine {
   readonly #runner: ModelRunner;
   readonly #random: Random;
   readonly #draw: DrawToken;
+  readonly #maxBatch: number;
   readonly #cacheTokens: number;
   /** In the order in which they came. */
   #waiting: Run[] = [];
@@ -47,6 +49,7 @@ export class SamplingEngine {
         throw new UserError(`Cannot create sampler with ${key} ${value}: expected a positive integer`);
     }
     this.#model = model;
+    this.#maxBatch = maxBatch;
     this.#cacheTokens = cacheTokens;
     this.#cache = new KvCache(config, pagesFor(cacheTokens));
     this.#budget = new Budget({ rows: maxBatch, pages: pagesFor(cacheTokens) });
@@ -55,19 +58,17 @@ export class SamplingEngine {
     this.#draw = createDrawToken(config.vocabularySize);
   }
 
+  /** Tokens of cache that nothing occupies. */
+  get freeCacheTokens(): number {
+    return this.#cache.pool.free * CACHE_PAGE;
+  }
+
   /** @throws UserError for a request that is wrong or can never fit; CancelledError when the hooks say so */
   async sample(request: SampleRequest, hooks: SampleHooks = {}): Promise<SampleOutput> {
     const { vocabularySize, maxPositions } = this.#model.spec.config;
     const adapters = [...this.#model.adapters.keys()];
     const checked = checkRequest(request, { vocabularySize, maxPositions, adapters });
-    const { seed } = request.params;
-    const random = seed === undefined ? this.#random.fork(`request ${this.#requests++}`) : new Random(seed);
-    const run = new SampleRun(checked, hooks, {
-      cache: this.#cache,
-      budget: this.#budget,
-      draw: this.#draw,
-      random,
-    });
+    const run = this.#runOf(checked, hooks);
     if (run.leastPages > this.#cache.pool.size) {
       throw new UserError(
         `Cannot sample: a prompt of ${checked.prompt_T.length} tokens and ${checked.maxTokens} new ones need ${run.leastPages * CACHE_PAGE} tokens of cache, expected at most cacheTokens ${this.#cacheTokens}. Lower maxTokens, or raise cacheTokens`,
@@ -76,6 +77,25 @@ export class SamplingEngine {
     this.#waiting.push(run);
     if (!this.#isAwake) void this.#work();
     return run.result;
+  }
+
+  #runOf(request: CheckedRequest, hooks: SampleHooks): Run {
+    const { seed, numBeams } = request.params;
+    if (numBeams !== undefined) {
+      if (numBeams > this.#maxBatch) {
+        throw new UserError(
+          `Cannot sample: numBeams is ${numBeams}, expected at most maxBatch ${this.#maxBatch}, for beams are decoded together. Raise maxBatch`,
+        );
+      }
+      return new BeamRun(request, hooks, this.#cache, this.#budget, numBeams);
+    }
+    const random = seed === undefined ? this.#random.fork(`request ${this.#requests++}`) : new Random(seed);
+    return new SampleRun(request, hooks, {
+      cache: this.#cache,
+      budget: this.#budget,
+      draw: this.#draw,
+      random,
+    });
   }
 
   async close(): Promise<void> {

@@ -108,6 +108,7 @@ function addRun(program: Command): void {
     .description("do a recipe's steps in order; finished ones are not done again")
     .option("--quick", "the recipe's small settings: minutes instead of hours", false)
     .option("--set <key=value>", "change a setting of the recipe, such as data=spider", collect, [])
+    .option("--until <step>", "stop after this step")
     .option("-o, --output <dir>", "where everything goes (default: build in the recipe's directory)")
     .addOption(jsonOption())
     .action(async (recipe, options) => (await import("./commands/run.js")).run(recipe, options));
@@ -205,6 +206,8 @@ function addSample(program: Command): void {
     .option("--stop <text>", "end after this text, \\n for a line's end; repeatable", collect, [])
     .option("--seed <n>", "another seed gives other samples", wholeNumber(0), 0)
     .option("--greedy", "always the likeliest token", false)
+    .option("--beams <n>", "search among n beams; --n says how many of the best to show", wholeNumber(1))
+    .option("--length-penalty <x>", "above 0 favours long beams (default: 1)", numberBetween(-100, 100))
     .option("--logprobs", "tell the logprob of every token", false)
     .option("--4bit", "hold the model's weights in 4 bits", false)
     .option("-o, --output <file>", "write samples to a new file of JSON Lines")

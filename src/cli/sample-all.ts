@@ -21,7 +21,13 @@ export async function sampleAll(
 ): Promise<void> {
   const { options, output } = job;
   const [only] = requests;
-  if (only !== undefined && requests.length === 1 && options.n === 1 && !output.isJson) {
+  if (
+    only !== undefined &&
+    requests.length === 1 &&
+    options.n === 1 &&
+    options.beams === undefined &&
+    !output.isJson
+  ) {
     await sampleOne(job, only, signal);
     return;
   }
@@ -83,7 +89,7 @@ function tell(job: SampleJob, request: SampleJobRequest, completion: Completion)
     ...(request.adapter === undefined ? [] : [request.adapter]),
     ...(options.n > 1 ? [`sample ${completion.index + 1}`] : []),
   ];
-  output.print(`── ${labels.join(", ")} ──`);
+  if (labels.length > 0) output.print(`── ${labels.join(", ")} ──`);
   output.print(completion.text);
   if (options.logprobs) output.print(logprobTable(tokenizer, completion.sequence));
 }

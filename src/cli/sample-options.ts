@@ -22,6 +22,9 @@ export interface SampleCommandOptions extends OutputOptions {
   readonly stop: readonly string[];
   readonly seed: number;
   readonly greedy: boolean;
+  /** Beam search among so many. */
+  readonly beams?: number;
+  readonly lengthPenalty?: number;
   readonly logprobs: boolean;
   readonly "4bit": boolean;
   readonly output?: string;
@@ -31,7 +34,7 @@ export interface SampleCommandOptions extends OutputOptions {
 /** Tokens added where neither the user nor the model's positions say less. */
 export const USUAL_MAX_TOKENS = 200;
 
-/** Options that say how to draw, which greedy decoding leaves without effect. */
+/** Options that say how to draw, which greedy decoding and beams leave without effect. */
 const DRAWING = {
   temperature: "--temperature",
   topK: "--top-k",
@@ -41,7 +44,7 @@ const DRAWING = {
 
 /** @throws UserError where two options contradict each other, or no prompt is given */
 export function checkOptions(options: SampleCommandOptions): void {
-  const { prompt, file, chat, greedy, n, system, adapter } = options;
+  const { prompt, file, chat, greedy, beams, n, system, adapter } = options;
   const refuse = (what: string): never => {
     throw new UserError(`Cannot sample: ${what}`);
   };
@@ -58,12 +61,36 @@ export function checkOptions(options: SampleCommandOptions): void {
   const drawing = (Object.keys(DRAWING) as (keyof typeof DRAWING)[]).find(
     (name) => options[name] !== undefined,
   );
-  if (greedy && drawing !== undefined)
+  const certain = greedy ? "--greedy" : beams !== undefined ? "--beams" : undefined;
+  if (certain !== undefined && drawing !== undefined)
     refuse(
-      `--greedy and ${DRAWING[drawing]} are given, expected one of them: --greedy draws nothing at random`,
+      `${certain} and ${DRAWING[drawing]} are given, expected one of them: ${certain} draws nothing at random`,
     );
+  checkBeams(options, refuse);
   if (greedy && n > 1) refuse(`--n is ${n} with --greedy, expected 1: every sample would be the same`);
   if (adapter.length > 0) adaptersOf(options);
+}
+
+function checkBeams(
+  { beams, lengthPenalty, greedy, chat, prompt, file, n, stop, repetitionPenalty }: SampleCommandOptions,
+  refuse: (what: string) => never,
+): void {
+  if (beams === undefined) {
+    if (lengthPenalty !== undefined)
+      refuse(
+        "--length-penalty is given without --beams, expected both: only beams have scores of whole texts",
+      );
+    return;
+  }
+  const without = (option: string, why: string): never =>
+    refuse(`--beams and ${option} are given, expected one of them: ${why}`);
+  if (greedy) without("--greedy", "one beam is greedy");
+  if (stop.length > 0) without("--stop", "beams end with tokens, before there is text");
+  if (repetitionPenalty !== undefined)
+    without("--repetition-penalty", "beams compare the model's own logprobs");
+  if (chat && prompt === undefined && file === undefined)
+    refuse("--beams is given in a conversation, expected --prompt or --file with it");
+  if (n > beams) refuse(`--n is ${n} and --beams is ${beams}, expected at most as many samples as beams`);
 }
 
 /** Parameters of one request. `stopTokens` end a completion besides the user's strings. */
@@ -85,6 +112,8 @@ export function samplingParamsOf(
   };
   return SamplingParams.parse({
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+    ...(options.beams === undefined ? {} : { numBeams: options.beams }),
+    ...(options.lengthPenalty === undefined ? {} : { lengthPenalty: options.lengthPenalty }),
     maxTokens,
     seed,
     stop: [...options.stop.map(unescapeSigns), ...stopTokens],

@@ -166,6 +166,21 @@ it("options of drawing reach the sampler", () => {
   expect(new Set(penalised.tokens).size).toBe(penalised.tokens.length);
 });
 
+it("--beams tells the best beams, best first, at least as likely as greedy decoding", () => {
+  const beams = sampled("--prompt", "the", "--beams", "8", "--n", "4", "--max-tokens", "4", "--logprobs");
+  const scores = beams.map(
+    ({ logprobs, tokens }) => logprobs!.reduce((sum, x) => sum + x, 0) / tokens.length,
+  );
+  expect(scores.length).toBe(4);
+  expect([...scores].sort((a, b) => b - a)).toEqual(scores);
+  expect(new Set(beams.map(({ tokens }) => tokens.join())).size).toBe(4);
+  const [greedy] = sampled("--prompt", "the", "--greedy", "--max-tokens", "4", "--logprobs");
+  const greedyScore = greedy!.logprobs!.reduce((sum, x) => sum + x, 0) / greedy!.tokens.length;
+  expect(scores[0]).toBeGreaterThanOrEqual(greedyScore - 1e-6);
+  const { stdout } = hone(["sample", "model", "--prompt", "the", "--beams", "8", "--max-tokens", "4"]);
+  expect(stdout).toBe(`${beams[0]!.text}\n`);
+});
+
 it("a stop text and an end of text end a completion, and are part of it", () => {
   const free = sampled("--prompt", "the", "--max-tokens", "40", "--greedy")[0]!;
   expect(free.stopReason).toBe("length");
@@ -350,6 +365,14 @@ it.each([
   [
     ["--prompt", "a", "--adapter", "x/one", "--adapter", "one=y"],
     'Cannot sample: two adapters are called "one", expected names of their own. Give them as name=FOLDER\n',
+  ],
+  [
+    ["--prompt", "a", "--beams", "2", "--n", "3"],
+    "Cannot sample: --n is 3 and --beams is 2, expected at most as many samples as beams\n",
+  ],
+  [
+    ["--prompt", "a", "--beams", "2", "--stop", "b"],
+    "Cannot sample: --beams and --stop are given, expected one of them: beams end with tokens, before there is text\n",
   ],
   [["--file", "none.txt"], "Cannot read none.txt: there is no such file, expected a file of text\n"],
   [

@@ -81,6 +81,11 @@ it("a second time nothing is done; a changed setting redoes its step and those t
   expect(done).toEqual([]);
 });
 
+it("until a step, and no further", async () => {
+  expect(Object.keys(await run({ until: "two" }))).toEqual(["one", "two"]);
+  await expect(run({ until: "four" })).rejects.toThrow("expected one of one, two, three");
+});
+
 it("a new version of the code or of an action does its steps again", async () => {
   await run();
   await run({ codeVersion: "2" });

@@ -26,6 +26,8 @@ export interface RunRecipeOptions {
   /** Values in place of the recipe's own settings. */
   readonly settings?: Arguments;
   readonly isQuick?: boolean;
+  /** The last step to do. @default all */
+  readonly until?: string | undefined;
   readonly actions: Readonly<Record<string, Action>>;
   /** Version of the program, part of every key. */
   readonly codeVersion: string;
@@ -51,6 +53,12 @@ export async function runRecipe(options: RunRecipeOptions): Promise<RecipeResult
       );
     }
   }
+  const { until } = options;
+  if (until !== undefined && recipe.steps[until] === undefined) {
+    throw new UserError(
+      `Cannot run ${path} until "${until}": there is no such step, expected one of ${Object.keys(recipe.steps).join(", ")}`,
+    );
+  }
   mkdirSync(output, { recursive: true });
   const release = holdDirectory(output, now().toISOString());
   try {
@@ -62,6 +70,7 @@ export async function runRecipe(options: RunRecipeOptions): Promise<RecipeResult
       keys[name] = done.key;
       outputs[name] = done.outputs;
       scope[name] = done.outputs;
+      if (name === until) break;
     }
     return outputs;
   } finally {

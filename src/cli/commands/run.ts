@@ -7,11 +7,12 @@ import { readProvenance } from "../../runs/index.js";
 import { loadConfig } from "../../training/index.js";
 import { parseOverride } from "../config-overrides.js";
 import { createOutput, formatDuration, type Output, type OutputOptions } from "../output.js";
-import { ACTIONS } from "../recipe-actions/index.js";
+import { recipeActions } from "../recipe-actions/index.js";
 
 export interface RunRecipeCommandOptions extends OutputOptions {
   readonly quick: boolean;
   readonly set: readonly string[];
+  readonly until?: string;
   readonly output?: string;
 }
 
@@ -36,7 +37,15 @@ export async function run(given: string, options: RunRecipeCommandOptions): Prom
   try {
     const directory = resolve(options.output ?? join(path, "../build"));
     const results = await runRecipe({
-      ...{ recipe, path, output: directory, settings, isQuick: options.quick, actions: ACTIONS },
+      ...{
+        recipe,
+        path,
+        output: directory,
+        settings,
+        isQuick: options.quick,
+        actions: recipeActions({ json: output.isJson }),
+      },
+      until: options.until,
       codeVersion: readProvenance(directory).versions["hone-ai"] ?? "unknown",
       clock: () => performance.now(),
       now: () => new Date(),

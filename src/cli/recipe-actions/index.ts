@@ -5,11 +5,14 @@ import { smallModel } from "./small-model.js";
 import { textToSqlData } from "./text-to-sql-data.js";
 import { trainRlAction, trainSftAction } from "./training.js";
 
-export const ACTIONS: Readonly<Record<string, Action>> = {
-  "text-to-sql-data": textToSqlData,
-  "small-model": smallModel,
-  "train-sft": trainSftAction,
-  "train-rl": trainRlAction,
-  "evaluate-sql": evaluateSqlAction,
-  "compare-sql": compareSqlAction,
-};
+/** With `json`, the commands behind the actions print records instead of lines, as the whole recipe does. */
+export function recipeActions({ json }: { readonly json: boolean }): Readonly<Record<string, Action>> {
+  return {
+    "text-to-sql-data": textToSqlData,
+    "small-model": smallModel({ json }),
+    "train-sft": trainSftAction({ json }),
+    "train-rl": trainRlAction({ json }),
+    "evaluate-sql": evaluateSqlAction,
+    "compare-sql": compareSqlAction,
+  };
+}

@@ -25,7 +25,7 @@ const Given = z.strictObject({
 
 const END_OF_TEXT = "<|endoftext|>";
 
-export const smallModel: Action = {
+export const smallModel = ({ json }: { readonly json: boolean }): Action => ({
   version: 1,
   files(given) {
     const { model } = parseArguments(Given, given, "small-model");
@@ -58,9 +58,9 @@ export const smallModel: Action = {
     });
     const target = join(directory, "model");
     const sizes = { family: "llama", size: "tiny", hidden, layers, heads, context } as const;
-    await initModel(target, { ...sizes, tokenizer, tieEmbeddings: true, seed, dtype: "float32" });
+    await initModel(target, { ...sizes, tokenizer, tieEmbeddings: true, seed, dtype: "float32", json });
     const { length } = Object.keys(Object(tokenizerJson.model["vocab"]));
     say(`a Llama of ${layers} layers × ${hidden} with ${length} tokens`);
     return { directory: target, isFresh: true };
   },
-};
+});

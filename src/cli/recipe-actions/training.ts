@@ -14,17 +14,18 @@ type Train = (options: {
   readonly project: string;
   readonly set: readonly string[];
   readonly dryRun: boolean;
+  readonly json: boolean;
 }) => Promise<void>;
 
 /** The arguments are the training's configuration, without `output`. */
-function trainingAction(train: Train, version: number): Action {
+function trainingAction(train: Train, version: number, json: boolean): Action {
   return {
     version,
     resumes: true,
     async run(context) {
       const before = runOf(context.directory);
       if (before?.status === "finished") return outputsOf(context.directory, before);
-      const shared = { project: context.directory, set: [], dryRun: false };
+      const shared = { project: context.directory, set: [], dryRun: false, json };
       if (before === undefined) await train({ ...shared, config: writeConfig(context) });
       else {
         context.say(`goes on with run ${before.id}`);
@@ -70,5 +71,10 @@ function outputsOf(directory: string, { id, config }: RunRecord): Outputs {
   };
 }
 
-export const trainSftAction = trainingAction(trainSft, 1);
-export const trainRlAction = trainingAction(trainGrpo, 1);
+interface Said {
+  /** Records instead of lines. */
+  readonly json: boolean;
+}
+
+export const trainSftAction = ({ json }: Said): Action => trainingAction(trainSft, 1, json);
+export const trainRlAction = ({ json }: Said): Action => trainingAction(trainGrpo, 1, json);

@@ -2,9 +2,10 @@
  * The prompt for chat models: the schema as they know schemas, with keys, example rows, the cells that the question
  * names, and the question. Works for databases that the model has never seen.
  */
-import Sqlite from "libsql";
+import type Sqlite from "libsql";
 import { type AnswerForm, readAnswer } from "../../rewards/index.js";
 import { createValueLinker, type SqlDatabase, type TextToSqlExample } from "./data/index.js";
+import { openToRead } from "./data/open-to-read.js";
 import type { SqlPrompt } from "./prompt.js";
 
 export interface SchemaPromptOptions {
@@ -70,7 +71,7 @@ export function createSchemaPrompt(options: SchemaPromptOptions): SqlPrompt {
 }
 
 /** The tables as CREATE statements, each with some of its rows. */
-export function describeDatabase({ path, schema }: SqlDatabase, sampleRows: number): string {
+export function describeDatabase({ name, path, schema }: SqlDatabase, sampleRows: number): string {
   const tables = schema.tables.map(({ name, columns }) => {
     const keys = columns.filter(({ isPrimaryKey }) => isPrimaryKey);
     const foreign = schema.foreignKeys.filter(({ table }) => table === name);
@@ -88,7 +89,7 @@ export function describeDatabase({ path, schema }: SqlDatabase, sampleRows: numb
     return `create table ${identifier(name)} (\n${lines.join(",\n")}\n)`;
   });
   if (sampleRows === 0) return tables.join("\n\n");
-  const file = new Sqlite(path, { readonly: true });
+  const file = openToRead(path, name);
   try {
     return tables
       .map((table, i) => {

@@ -1,5 +1,6 @@
 /** The texts that stand in a database's cells, found by their lower-case form. Read once per database. */
-import Sqlite from "libsql";
+import type Sqlite from "libsql";
+import { openToRead } from "./open-to-read.js";
 import type { SqlDatabase } from "./spider.js";
 
 export interface CellText {
@@ -21,10 +22,10 @@ const MOST_TEXTS = 20_000;
 const LONGEST_TEXT = 60;
 
 /** @param excluded lower-case texts to leave out: a table's own words say nothing about its cells */
-export function indexCells({ path, schema }: SqlDatabase, excluded: ReadonlySet<string>): CellIndex {
+export function indexCells({ name, path, schema }: SqlDatabase, excluded: ReadonlySet<string>): CellIndex {
   const found = new Map<string, Map<string, { count: number; columns: Set<string> }>>();
   let longest = 0;
-  const file = new Sqlite(path, { readonly: true });
+  const file = openToRead(path, name);
   try {
     for (const table of schema.tables) {
       for (const column of table.columns) {

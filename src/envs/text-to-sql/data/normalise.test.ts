@@ -1,8 +1,9 @@
-import Sqlite from "libsql";
+import type Sqlite from "libsql";
 import { describe, expect, it } from "vitest";
 import { prepareWithQuotedStrings } from "../sql/quoted-strings.js";
 import { sqlTokens } from "../sql/tokens.js";
 import { normaliseSql } from "./normalise.js";
+import { openToRead } from "./open-to-read.js";
 import type { DatabaseSchema } from "./schema.js";
 import { loadSpider } from "./spider.js";
 import { NO_SPIDER, SPIDER_FOLDER } from "./spider-folder.test-data.js";
@@ -94,7 +95,7 @@ describe.skipIf(SPIDER_FOLDER === undefined)(`on all of Spider${NO_SPIDER}`, () 
     const wrong: string[] = [];
     const done = new Set<string>();
     const rows = (database: string, sql: string): string => {
-      const file = files.get(database) ?? new Sqlite(databases.get(database)!.path, { readonly: true });
+      const file = files.get(database) ?? openToRead(databases.get(database)!.path, database);
       files.set(database, file);
       // The original relies on SQLite's reading of double quotes, which libsql has left out.
       const { statement } = prepareWithQuotedStrings(sql, sqlTokens(sql), (text) => file.prepare(text));

@@ -1,8 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import Sqlite from "libsql";
+import type Sqlite from "libsql";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { openToRead } from "./open-to-read.js";
 import { databasePath, writeOwnDatabases } from "./own-databases.js";
 import { readSqliteSchema } from "./schema.js";
 import { loadTextToSqlData, type TextToSqlData } from "./spider.js";
@@ -27,7 +28,7 @@ afterAll(() => {
 
 function answer(root: string, database: string, sql: string): string {
   const path = databasePath(root, database);
-  const file = files.get(path) ?? new Sqlite(path, { readonly: true });
+  const file = files.get(path) ?? openToRead(path, database);
   files.set(path, file);
   return JSON.stringify(file.prepare(sql).raw().all());
 }

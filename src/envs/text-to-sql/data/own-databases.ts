@@ -4,8 +4,9 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import Sqlite from "libsql";
+import type Sqlite from "libsql";
 import { Random, UserError } from "../../../base/index.js";
+import { openToRead } from "./open-to-read.js";
 import { DOMAINS } from "./own/domains.js";
 import { FAMILIES, type Family, type FamilyName } from "./own/families.js";
 import { schemaOfDomain, writeDomain } from "./own/fill.js";
@@ -87,7 +88,7 @@ export function databasePath(folder: string, database: string): string {
 function makeQuestions(folder: string, count: number, random: Random): Omit<OwnQuestion, "id">[] {
   const databases = DOMAINS.map((domain) => ({
     domain,
-    file: new Sqlite(databasePath(folder, domain.name), { readonly: true }),
+    file: openToRead(databasePath(folder, domain.name), domain.name),
     schema: schemaOfDomain(domain),
   }));
   const families = Object.entries(FAMILIES) as [FamilyName, Family][]; // Object.entries forgets the keys

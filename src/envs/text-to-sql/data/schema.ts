@@ -1,8 +1,7 @@
 /** The shape of a database: tables, columns with types, keys. Read from Spider's `tables.json` or from the SQLite file. */
-import { existsSync } from "node:fs";
-import Sqlite from "libsql";
 import { z } from "zod";
 import { messageOf, UserError } from "../../../base/index.js";
+import { openToRead } from "./open-to-read.js";
 
 /** Spider's five column types. */
 export type ColumnType = "text" | "number" | "time" | "boolean" | "others";
@@ -135,12 +134,7 @@ const keyRow = z.object({ table: z.string(), from: z.string(), to: z.string().nu
  * @throws UserError when the file is absent or not a SQLite database
  */
 export function readSqliteSchema(path: string, database: string): DatabaseSchema {
-  if (!existsSync(path)) {
-    throw new UserError(
-      `Cannot read schema of database "${database}": ${path} does not exist, expected a SQLite file`,
-    );
-  }
-  const file = new Sqlite(path, { readonly: true });
+  const file = openToRead(path, database);
   try {
     const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
     const names = z

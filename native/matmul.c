@@ -227,20 +227,19 @@ static void gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, 
     only_beta(m, n, beta, bias, c, ldc);
     return;
   }
-#if defined(__x86_64__)
-  if (pool->batch_invariant == HONE_MANY_ROWS && trans_b && !trans_a && hone_cpu_isa() == HONE_ISA_AMX &&
-      hone_gemm_rows_amx(pool, m, n, k, alpha, a, lda, b, b_is_bf16, ldb, beta, bias, c, ldc))
+  /* A number of C is summed alike by every tile of a kind, in whole and at the edge: only the kind must not follow m. */
+  const int invariant = pool->batch_invariant == HONE_MANY_ROWS;
+  if (!invariant &&
+      hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, b_is_bf16, ldb, trans_b, beta, bias, c, ldc))
     return;
-#endif
-  if (hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, b_is_bf16, ldb, trans_b, beta, bias, c, ldc)) return;
 
-  const hone_tile *tile = best_tile(m, n, k, b_is_bf16, trans_b);
+  const hone_tile *tile = best_tile(invariant ? INT64_MAX : m, n, k, b_is_bf16, trans_b);
   const operand rows = {a, sizeof(float), tile->a_bytes, lda, !trans_a, m, trans_a ? 1 : lda, trans_a ? lda : 1,
                         tile->mr, alpha, tile->pack_a};
   const operand columns = {b, b_is_bf16 ? sizeof(uint16_t) : sizeof(float), tile->b_bytes, ldb, trans_b != 0, n,
                            trans_b ? ldb : 1, trans_b ? 1 : ldb, tile->nr, 1.0f, tile->pack_b};
   const int cut_is_a = m > n;
-  const product w = {.tile = tile,
+  product w = {.tile = tile,
                      .k = k,
                      .padded_k = ceil_div(k, tile->kstep) * tile->kstep,
                      .shared = cut_is_a ? columns : rows,
@@ -251,6 +250,7 @@ static void gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, 
                      .bias = bias,
                      .c = c,
                      .ldc = ldc};
+  if (invariant) w.how.kc = tile->cut_a.kc;
   int64_t most = larger(1, SHARED_LIMIT / (w.padded_k * w.shared.width * w.shared.packed_item));
   while (!multiply(pool, w, most)) {
     if (most == 1) __builtin_trap(); /* no memory for two panels: nothing in this process can go on */

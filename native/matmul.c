@@ -229,6 +229,11 @@ static void gemm(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, 
   }
   /* A number of C is summed alike by every tile of a kind, in whole and at the edge: only the kind must not follow m. */
   const int invariant = pool->batch_invariant == HONE_MANY_ROWS;
+#if defined(__x86_64__)
+  if (pool->batch_invariant == HONE_FEW_ROWS && trans_b && !trans_a && hone_cpu_isa() >= HONE_ISA_AVX512 &&
+      hone_gemm_rows_avx512(pool, m, n, k, alpha, a, lda, b, b_is_bf16, ldb, beta, bias, c, ldc))
+    return;
+#endif
   if (!invariant &&
       hone_gemm_few_rows(pool, m, n, k, alpha, a, lda, trans_a, b, b_is_bf16, ldb, trans_b, beta, bias, c, ldc))
     return;

@@ -7,12 +7,14 @@ import { groupSharing } from "./group-sharing.js";
 import { GRPO_SHAPE, openGrpoStep } from "./grpo-step.js";
 import { MODEL_SHAPES } from "./model-shape.js";
 import type { BenchResult } from "./report.js";
+import { benchSampling } from "./sampling.js";
 import { writeSftJob } from "./sft-job.js";
 import { sqlRewards } from "./sql-rewards.js";
 
 /** Each part answers results of the names that are its key, or begin with it. */
 const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<BenchResult[]>>> = {
   "grpo-step": grpoStep,
+  "sample-16x64": benchSampling,
   "sql-rewards": sqlRewards,
   "group-sharing": groupSharing,
 };

@@ -1,18 +1,18 @@
-/** The order of calls, what is refused, what guards do, and resuming: with fakes that record. Learning: tests/rl. */
+/** The order of calls, what is refused, what guards do, and resuming: with fakes that record. Learning: letters.test.ts. */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { createLetterEnv, letterTokenizer } from "../../tests/rl/letter-env.mjs";
-import { Random } from "../base/index.js";
-import type { EnvSet } from "../envs/index.js";
-import type { SamplingClient, TrainingClient } from "../protocol/index.js";
-import { invalidReward } from "../rewards/index.js";
-import { createPlainFormat } from "../rollouts/index.js";
-import { RlConfig } from "./rl-config.js";
-import { type RlRecorder, type RunRlOptions, runRl } from "./rl-loop.js";
-import { isRlMetric } from "./rl-metrics.js";
+import { Random } from "../../src/base/index.js";
+import type { EnvSet } from "../../src/envs/index.js";
+import type { SamplingClient, TrainingClient } from "../../src/protocol/index.js";
+import { invalidReward } from "../../src/rewards/index.js";
+import { createPlainFormat } from "../../src/rollouts/index.js";
+import { RlConfig } from "../../src/training/rl-config.js";
+import { type RlRecorder, type RunRlOptions, runRl } from "../../src/training/rl-loop.js";
+import { isRlMetric } from "../../src/training/rl-metrics.js";
+import { createLetterEnv, letterTokenizer } from "./letter-env.mjs";
 
 const LOGPROB = Math.log(1 / 9);
 

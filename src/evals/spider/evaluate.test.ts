@@ -133,6 +133,18 @@ it("evaluateSpider() counts by hardness, execution apart from structure", async 
   expect(levels.all.components.group).toEqual({ accuracy: 1, recall: 1, f1: 1 });
 });
 
+it("evaluateSpider() compares structure as far as the query goes, and tells errors from all of the answer", async () => {
+  const { items } = await evaluated([[GOLD.order, `${GOLD.order} OFFSET 1`]]);
+  expect(items[0]).toMatchObject({
+    isExecutionMatch: false,
+    isExactMatch: true,
+    error: {
+      class: "other",
+      evidence: 'outside Spider\'s grammar: found "offset", expected the end of the query',
+    },
+  });
+});
+
 it("evaluateSpider() leaves broken comparisons out, and stops when there are many", async () => {
   const example = {
     id: "q",

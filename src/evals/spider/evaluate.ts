@@ -8,6 +8,7 @@ import {
   HARDNESS_LEVELS,
   type Hardness,
   hardnessOf,
+  type ParseOptions,
   parseSpiderQuery,
   type SpiderQuery,
   type SqlDatabase,
@@ -146,10 +147,9 @@ async function evaluateItem(
     );
   }
   const parsed = parse(predicted, database);
-  const exact = exactMatch(
-    canonicalQuery(parsed.query ?? EMPTY_QUERY, keys),
-    canonicalQuery(goldQuery.query, keys),
-  );
+  // The script looks past what follows a query; what is wrong with an answer is told from the whole of it.
+  const compared = parsed.query ?? parse(predicted, database, { rest: "ignored" }).query ?? EMPTY_QUERY;
+  const exact = exactMatch(canonicalQuery(compared, keys), canonicalQuery(goldQuery.query, keys));
   const comparison = await executor.compare(database.name, { gold, predicted });
   const item = {
     id,
@@ -178,9 +178,10 @@ async function evaluateItem(
 function parse(
   sql: string,
   { schema }: SqlDatabase,
+  options: ParseOptions = {},
 ): { readonly query: SpiderQuery | undefined; readonly problem: string } {
   try {
-    return { query: parseSpiderQuery(sql, schema), problem: "" };
+    return { query: parseSpiderQuery(sql, schema, options), problem: "" };
   } catch (thrown) {
     if (thrown instanceof SqlSyntaxError) return { query: undefined, problem: thrown.message };
     throw thrown;

@@ -42,7 +42,7 @@ export {
 } from "./spider.js";
 export { SqlSyntaxError } from "./sql-lexer.js";
 export { HARDNESS_LEVELS, type Hardness, hardnessOf, hardnessOfSql } from "./structure/hardness.js";
-export { parseSpiderQuery } from "./structure/parse.js";
+export { type ParseOptions, parseSpiderQuery } from "./structure/parse.js";
 export * from "./structure/query.js";
 export { toSpiderJson } from "./structure/spider-json.js";
 export {

@@ -14,7 +14,7 @@ export class SqlSyntaxError extends Error {
 }
 
 const SPACE = /(?:\s|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))+/y;
-const NUMBER = /(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\p{L}_])/uy;
+const NUMBER = /(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\p{L}\d_])/uy;
 const WORD = /[\p{L}_%$@\d][\p{L}\p{M}\d_%$@]*/uy;
 const SIGN = /\|\||<>|!=|>=|<=|==|<<|>>|[-+*/=<>(),.;&|~?:!]/y;
 /** What a quoted name or text ends with. */

@@ -43,6 +43,7 @@ typedef struct {
   const int32_t *tables, *sequences, *positions;
   piece *pieces;
   int64_t count;
+  int stores_itself;
   atomic_int failed;
   void (*attend)(const hone_decode_rows *, float *);
 } decode_run;
@@ -64,17 +65,21 @@ static hone_status check(const hone_decode_attention *s, const int32_t *tables, 
 }
 
 /* Keys of a page lie transposed, [kv_heads][width][HONE_CACHE_PAGE]; values [kv_heads][HONE_CACHE_PAGE][width]. */
-static void store(const decode_run *run, int64_t t) {
+static void store(const decode_run *run, int64_t t, int64_t head) {
   const hone_decode_attention *s = run->shape;
   const int64_t slot = run->positions[t] % HONE_CACHE_PAGE;
   const int64_t page = run->tables[run->sequences[t] * s->table_width + run->positions[t] / HONE_CACHE_PAGE];
   const int64_t at = page * s->kv_heads * s->width * HONE_CACHE_PAGE;
-  for (int64_t head = 0; head < s->kv_heads; head++) {
-    const float *k = run->k + (t * s->kv_heads + head) * s->width, *v = run->v + (t * s->kv_heads + head) * s->width;
-    float *keys = run->keys + at + head * s->width * HONE_CACHE_PAGE + slot;
-    for (int64_t d = 0; d < s->width; d++) keys[d * HONE_CACHE_PAGE] = k[d];
-    memcpy(run->values + at + (head * HONE_CACHE_PAGE + slot) * s->width, v, (size_t)s->width * sizeof(float));
-  }
+  const float *k = run->k + (t * s->kv_heads + head) * s->width, *v = run->v + (t * s->kv_heads + head) * s->width;
+  float *keys = run->keys + at + head * s->width * HONE_CACHE_PAGE + slot;
+  for (int64_t d = 0; d < s->width; d++) keys[d * HONE_CACHE_PAGE] = k[d];
+  memcpy(run->values + at + (head * HONE_CACHE_PAGE + slot) * s->width, v, (size_t)s->width * sizeof(float));
+}
+
+static void store_unit(void *arg, int64_t index) {
+  const decode_run *run = arg;
+  const piece *work = &run->pieces[index / run->shape->kv_heads];
+  for (int64_t t = work->first; t < work->first + work->count; t++) store(run, t, index % run->shape->kv_heads);
 }
 
 static void unit(void *arg, int64_t index) {
@@ -82,6 +87,7 @@ static void unit(void *arg, int64_t index) {
   const hone_decode_attention *s = run->shape;
   const piece *work = &run->pieces[index / s->kv_heads];
   const int64_t head = index % s->kv_heads, group = s->heads / s->kv_heads, padded = (s->width + 15) / 16 * 16;
+  if (run->stores_itself) store(run, work->first, head);
   float *scratch = hone_take((size_t)(MOST_ROWS * padded) * sizeof(float));
   if (scratch == NULL) {
     atomic_store(&run->failed, 1);
@@ -121,11 +127,14 @@ hone_status hone_decode_attention_forward(hone_pool *pool, const hone_decode_att
   run.pieces = hone_take((size_t)shape->tokens * sizeof(piece));
   if (run.pieces == NULL) return HONE_NO_MEMORY;
   for (int64_t t = 0; t < shape->tokens; t++) {
-    store(&run, t);
     piece *last = &run.pieces[run.count - 1];
     if (run.count > 0 && sequences[t] == sequences[t - 1] && last->count < TOKENS_PER_PIECE) last->count++;
     else run.pieces[run.count++] = (piece){t, 1};
   }
+  /* One token a sequence sees only what its own unit stores; else all must be there before the first is attended to. */
+  run.stores_itself = 1;
+  for (int64_t t = 0; t < shape->tokens; t++) run.stores_itself &= sequences[t] == t;
+  if (!run.stores_itself) pool->run(pool, run.count * shape->kv_heads, store_unit, &run);
   pool->run(pool, run.count * shape->kv_heads, unit, &run);
   hone_give(run.pieces);
   return atomic_load(&run.failed) ? HONE_NO_MEMORY : HONE_OK;

@@ -31,6 +31,8 @@ const SIGNATURES = {
     "const hone_attention *shape, const float *q, const float *k, const float *v, const int32_t *ends, _Out_ float *o, _Out_ float *lse",
   attention_backward:
     "const hone_attention *shape, const float *q, const float *k, const float *v, const int32_t *ends, const float *o, const float *lse, const float *d_o, _Out_ float *dq, _Out_ float *dk, _Out_ float *dv",
+  decode_attention_forward:
+    "const hone_decode_attention *shape, const float *q, const float *k, const float *v, _Inout_ float *keys, _Inout_ float *values, const int32_t *tables, const int32_t *sequences, const int32_t *positions, _Out_ float *o",
   rms_norm:
     "int64_t rows, int64_t width, float eps, const float *x, const float *w, _Out_ float *y, _Out_ float *inv_std",
   rms_norm_grad:
@@ -82,6 +84,17 @@ export function openKernels(): Kernels {
     kv_heads: "int64_t",
     width: "int64_t",
     window: "int64_t",
+    scale: "float",
+  });
+  koffi.struct("hone_decode_attention", {
+    tokens: "int64_t",
+    heads: "int64_t",
+    kv_heads: "int64_t",
+    width: "int64_t",
+    window: "int64_t",
+    pages: "int64_t",
+    sequences: "int64_t",
+    table_width: "int64_t",
     scale: "float",
   });
   koffi.struct("hone_adamw_step", {

@@ -20,6 +20,7 @@ export interface CheckedStatement {
 }
 
 const MAX_CHARACTERS = 4_000_000;
+const MAX_QUOTED_CHARACTERS = 40;
 
 const OTHER_STATEMENTS = new Set(
   `alter analyze attach begin commit create delete detach drop end explain insert pragma reindex release replace
@@ -35,6 +36,12 @@ export function checkStatement(sql: string, forbidden: ForbiddenNames): CheckedS
   const statements = splitStatements(sqlTokens(sql));
   const tokens = statements[0];
   if (tokens === undefined) return { kind: "syntax_error", message: "there is no statement" };
+  // What we cannot read, SQLite must not read in another way: a name might hide behind it.
+  const broken = statements.flat().find(({ kind }) => kind === "broken");
+  if (broken !== undefined) {
+    const shown = JSON.stringify(broken.value.slice(0, MAX_QUOTED_CHARACTERS));
+    return { kind: "syntax_error", message: `unrecognized token: ${shown}` };
+  }
   if (statements.length > 1) return denied(`there are ${statements.length} statements, expected one`);
   const verb = mainVerb(tokens);
   if (OTHER_STATEMENTS.has(verb)) return denied(`${verb.toUpperCase()} is not allowed, only SELECT is`);

@@ -24,6 +24,9 @@ describe("sqlTokens()", () => {
     ["'open", "broken 'open"],
     ["naïve_1$", "word naïve_1$"],
     ["\\", "broken \\"],
+    // SQLite skips a vertical tab within white space, and takes none at its beginning.
+    ["a \v(\vb", "word a, symbol (, broken \v, word b"],
+    ["a\uFEFF \uFEFFb", "word a\uFEFF, word b"],
   ])("reads %s", (sql, expected) => {
     expect(kindsOf(sql)).toBe(expected);
   });

@@ -23,7 +23,8 @@ export interface SqlToken {
   readonly end: number;
 }
 
-const SPACE = /[ \t\n\f\r\uFEFF]+/y;
+/** A vertical tab is white space behind other white space only; alone it begins nothing. */
+const SPACE = /[ \t\n\f\r][ \t\n\v\f\r]*|\uFEFF/y;
 const WORD = /[A-Za-z_\u0080-\uFFFF][\w$\u0080-\uFFFF]*/y;
 const BLOB = /[xX]'[0-9a-fA-F]*'/y;
 const NUMBER = /0[xX][0-9a-fA-F]+|(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?/y;

@@ -3,7 +3,13 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { UserError } from "../../base/index.js";
-import { createSqlPrompt, loadTextToSqlData, TextToSqlConfig, writeOwnDatabases } from "../../envs/index.js";
+import {
+  createSqlPrompt,
+  loadTextToSqlData,
+  SPLITS,
+  TextToSqlConfig,
+  writeOwnDatabases,
+} from "../../envs/index.js";
 import type { Action } from "../../pipeline/index.js";
 import { parseArguments } from "./arguments.js";
 
@@ -12,7 +18,7 @@ const Given = z.strictObject({
   source: z.string().min(1),
   seed: z.int().nonnegative(),
   /** Questions of own databases, by split. */
-  counts: z.record(z.enum(["sft", "rl", "validation", "test"]), z.int().positive()).optional(),
+  counts: z.partialRecord(z.enum(SPLITS), z.int().positive()).optional(),
   environment: z.record(z.string(), z.json()).default({}),
 });
 

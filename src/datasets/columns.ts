@@ -23,14 +23,23 @@ export interface ColumnMapping {
 
 export type Field = (typeof FIELDS)[number];
 
-const FIELDS = ["messages", "tools", "prompt", "completion", "text"] as const;
-const PARTNERS: Readonly<Record<Field, readonly Field[]>> = {
+const FIELDS = [
+  ...(["messages", "tools", "prompt", "completion", "text"] as const),
+  ...(["chosen", "rejected", "label", "score", "category"] as const),
+] as const;
+/** Which fields may stand beside a mapped one; the category may stand beside all and decides nothing. */
+const PARTNERS: Readonly<Record<Exclude<Field, "category">, readonly Field[]>> = {
   messages: ["messages", "tools"],
   tools: ["messages", "tools"],
-  prompt: ["prompt", "completion", "tools"],
-  completion: ["prompt", "completion", "tools"],
+  prompt: ["prompt", "completion", "chosen", "rejected", "label", "score", "tools"],
+  completion: ["prompt", "completion", "label", "score", "tools"],
   text: ["text"],
+  chosen: ["prompt", "chosen", "rejected", "tools"],
+  rejected: ["prompt", "chosen", "rejected", "tools"],
+  label: ["prompt", "completion", "label", "tools"],
+  score: ["prompt", "completion", "score", "tools"],
 };
+const WORD_FIELDS: readonly Field[] = ["prompt", "completion", "text", "chosen", "rejected"];
 
 /** `row` with our field names; columns that the mapping does not use keep theirs unless that would be ambiguous. */
 export function mapColumns(row: Row, mapping: ColumnMapping, at: string): Row {
@@ -53,11 +62,13 @@ export function mapColumns(row: Row, mapping: ColumnMapping, at: string): Row {
     }
     const column = columns[field]!;
     if (row[column] === undefined) throw missingColumn(row, column, `data.columns.${field}`, at);
-    result[field] =
-      field === "prompt" || field === "completion" || field === "text" ? wordsOf(row[column]) : row[column];
+    result[field] = WORD_FIELDS.includes(field) ? wordsOf(row[column]) : row[column];
     used.add(column);
   }
-  const partners = new Set(mapped.flatMap((field) => PARTNERS[field]));
+  const deciding = mapped.filter((field) => field !== "category");
+  const partners = new Set<Field>(
+    deciding.length === 0 ? FIELDS : ["category", ...deciding.flatMap((field) => PARTNERS[field])],
+  );
   for (const [column, value] of Object.entries(row)) {
     if (used.has(column) || column in result) continue;
     const field = FIELDS.find((name) => name === column);

@@ -7,7 +7,7 @@ import { UserError } from "../base/index.js";
 import type { ChatMessage } from "../text/index.js";
 import { closestName } from "./closest-name.js";
 import { type ColumnMapping, mapColumns } from "./columns.js";
-import { readJsonl } from "./jsonl.js";
+import { readRows } from "./rows.js";
 import { describeIssue, formatPath } from "./schema-issue.js";
 
 /** A message as the Hub's data sets write it; a call of tools may come without content. */
@@ -19,7 +19,8 @@ const MessageRow = z
   })
   .transform((message): ChatMessage => ({ ...message, content: message.content ?? null }));
 
-const Messages = z.array(MessageRow).min(1);
+/** A conversation, or one side of it. */
+export const Messages = z.array(MessageRow).min(1);
 
 /** `{"messages"}`: a whole conversation. */
 export const MessagesRow = z.looseObject({ messages: Messages, tools: z.array(z.unknown()).nullish() });
@@ -76,23 +77,16 @@ const FIELDS: Readonly<Record<Shape, readonly string[]>> = {
 };
 
 /**
- * The rows of a JSON Lines file as examples, in order. `mapping` names the columns of files that call them otherwise.
+ * The rows of a file (JSON Lines, Parquet, a JSON array) as examples, in order. `mapping` names the columns of files that call them otherwise.
  *
  * @throws UserError with file and line for a row that is no example, is ambiguous, or differs in shape from the first.
  */
 export async function* readExamples(path: string, mapping: ColumnMapping = {}): AsyncGenerator<Example> {
   let first: { readonly line: number; readonly shape: Shape; readonly kind: string } | undefined;
-  for await (const { line, value } of readJsonl(path)) {
+  for await (const { line, value } of readRows(path)) {
     const at = `${path}:${line}`;
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new UserError(
-        `Cannot read ${at}: the row is ${Array.isArray(value) ? "a list" : JSON.stringify(value)}, expected an object such as {"prompt": …, "completion": …}`,
-      );
-    }
-    // JSON.parse makes plain objects only, so every own key is a string.
-    const row = mapColumns(value as Readonly<Record<string, unknown>>, mapping, at);
-    const shape = shapeOf(row, at);
-    const example = parseExample(row, shape, line, at);
+    const example = toExample(mapColumns(requireObject(value, at), mapping, at), line, at);
+    const { shape } = example;
     const kind = example.shape === "prompt_completion" ? `${example.sides.kind} on both sides` : "";
     first ??= { line, shape, kind };
     if (shape !== first.shape || kind !== first.kind) {
@@ -102,6 +96,22 @@ export async function* readExamples(path: string, mapping: ColumnMapping = {}): 
     }
     yield example;
   }
+}
+
+/** `value` as a row: an object. */
+export function requireObject(value: unknown, at: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new UserError(
+      `Cannot read ${at}: the row is ${Array.isArray(value) ? "a list" : JSON.stringify(value)}, expected an object such as {"prompt": …, "completion": …}`,
+    );
+  }
+  // Rows come from JSON or Parquet, so they are plain objects and every own key is a string.
+  return value as Readonly<Record<string, unknown>>;
+}
+
+/** A mapped row as an example of the shape that its columns say. */
+export function toExample(row: Readonly<Record<string, unknown>>, line: number, at: string): Example {
+  return parseExample(row, shapeOf(row, at), line, at);
 }
 
 function describeShape(shape: Shape, kind: string): string {
@@ -179,7 +189,8 @@ function parseExample(
   }
 }
 
-function parseRow<T>(schema: z.ZodType<T>, row: unknown, at: string): T {
+/** `row` by `schema`, or a `UserError` that names the place and the field. */
+export function parseRow<T>(schema: z.ZodType<T>, row: unknown, at: string): T {
   const parsed = schema.safeParse(row);
   if (parsed.success) return parsed.data;
   const { path, found, expected } = describeIssue(parsed.error.issues[0]!, row);
@@ -187,7 +198,7 @@ function parseRow<T>(schema: z.ZodType<T>, row: unknown, at: string): T {
 }
 
 /** A message needs content, unless it calls tools instead of speaking. */
-function requireWords(messages: readonly ChatMessage[], field: string, at: string): void {
+export function requireWords(messages: readonly ChatMessage[], field: string, at: string): void {
   messages.forEach((message, i) => {
     const calls = message["tool_calls"];
     if (message.content !== null || (Array.isArray(calls) && calls.length > 0)) return;

@@ -4,6 +4,7 @@
  */
 import { createReadStream } from "node:fs";
 import { UserError } from "../base/index.js";
+import { fileError } from "./file-error.js";
 import { findJsonFault } from "./json-fault.js";
 
 /** One JSON value and the line it stands on, counted from 1. */
@@ -134,23 +135,13 @@ async function* lineBytes(path: string, chunkBytes: number): AsyncGenerator<Buff
       }
     }
   } catch (thrown) {
-    throw fileError(path, thrown);
+    throw fileError(path, thrown, "a JSON Lines file") ?? thrown;
   }
   if (parts.length > 0) yield withoutCarriageReturn(Buffer.concat(parts));
 }
 
 function withoutCarriageReturn(bytes: Buffer): Buffer {
   return bytes.at(-1) === 13 ? bytes.subarray(0, -1) : bytes;
-}
-
-function fileError(path: string, thrown: unknown): unknown {
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  if (code === "ENOENT")
-    return new UserError(`Cannot read ${path}: no such file, expected a JSON Lines file`);
-  if (code === "EISDIR")
-    return new UserError(`Cannot read ${path}: it is a directory, expected a JSON Lines file`);
-  if (code === "EACCES") return new UserError(`Cannot read ${path}: permission denied`);
-  return thrown;
 }
 
 /** Offset of the first byte of the first character that is not UTF-8. */

@@ -7,6 +7,7 @@ import { type AnswerForm, readAnswer } from "../../rewards/index.js";
 import { createValueLinker, type SqlDatabase, type TextToSqlExample } from "./data/index.js";
 import { openToRead } from "./data/open-to-read.js";
 import type { SqlPrompt } from "./prompt.js";
+import { readAnyText, type SqlRow, type SqlValue } from "./sql/index.js";
 
 export interface SchemaPromptOptions {
   readonly databases: ReadonlyMap<string, SqlDatabase>;
@@ -103,21 +104,18 @@ export function describeDatabase({ name, path, schema }: SqlDatabase, sampleRows
 }
 
 function rowsOf(file: Sqlite.Database, table: string, count: number): string[] {
-  let rows: unknown[];
+  let rows: SqlRow[];
   try {
-    rows = file
-      .prepare(`SELECT * FROM ${quoted(table, '"')} LIMIT ${count}`)
-      .raw()
-      .all();
+    rows = readAnyText(file, `SELECT * FROM ${quoted(table, '"')} LIMIT ${count}`);
   } catch {
-    // tables.json may list a table that the file has not, and cells need not be UTF-8: there is nothing to show.
+    // tables.json may list a table that the file has not: there is nothing to show.
     return [];
   }
-  return rows.map((row) => (Array.isArray(row) ? row : []).map(cellText).join(" | "));
+  return rows.map((row) => row.map(cellText).join(" | "));
 }
 
-function cellText(cell: unknown): string {
-  if (cell instanceof ArrayBuffer || ArrayBuffer.isView(cell)) return "(bytes)";
+function cellText(cell: SqlValue): string {
+  if (cell instanceof Uint8Array) return "(bytes)";
   const text = String(cell ?? "null").replace(/\s+/g, " ");
   return text.length <= LONGEST_CELL ? text : `${text.slice(0, LONGEST_CELL - 1)}…`;
 }

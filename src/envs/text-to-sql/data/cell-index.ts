@@ -1,5 +1,6 @@
 /** The texts that stand in a database's cells, found by their lower-case form. Read once per database. */
 import type Sqlite from "libsql";
+import { readAnyText, type SqlRow } from "../sql/index.js";
 import { openToRead } from "./open-to-read.js";
 import type { SqlDatabase } from "./spider.js";
 
@@ -57,20 +58,18 @@ export function indexCells({ name, path, schema }: SqlDatabase, excluded: Readon
 function textsOf(file: Sqlite.Database, table: string, column: string): [string, number][] {
   const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
   const [t, c] = [quoted(table), quoted(column)];
-  let rows: unknown[];
+  let rows: SqlRow[];
   try {
-    rows = file
-      .prepare(
-        `SELECT ${c}, count(*) FROM ${t} WHERE typeof(${c}) = 'text' AND length(${c}) <= ${LONGEST_TEXT} GROUP BY ${c} LIMIT ${MOST_TEXTS}`,
-      )
-      .raw()
-      .all();
+    rows = readAnyText(
+      file,
+      `SELECT ${c}, count(*) FROM ${t} WHERE typeof(${c}) = 'text' AND length(${c}) <= ${LONGEST_TEXT} GROUP BY ${c} LIMIT ${MOST_TEXTS}`,
+    );
   } catch (thrown) {
-    // tables.json may name what the file has not, and some cells are not UTF-8: both hold nothing to link.
+    // tables.json may name what the file has not: it holds nothing to link.
     if (thrown instanceof Error) return [];
     throw thrown;
   }
-  return rows.flatMap((row): [string, number][] =>
-    Array.isArray(row) && typeof row[0] === "string" && typeof row[1] === "number" ? [[row[0], row[1]]] : [],
+  return rows.flatMap(([text, count]): [string, number][] =>
+    typeof text === "string" && typeof count === "number" ? [[text, count]] : [],
   );
 }

@@ -52,6 +52,21 @@ it.each(READERS)("%s says that a file is missing, and makes none", (_, read) => 
   expect(readdirSync(folder)).toHaveLength(1);
 });
 
+it("indexCells() and describeDatabase() read cells that are not UTF-8, without what is not", () => {
+  const file = new Sqlite(path);
+  file.exec("INSERT INTO Pet VALUES (2, CAST(x'4DFC6C6C6572' AS TEXT)), (3, NULL), (4, x'FF')");
+  file.close();
+  expect(indexCells(database(path), new Set()).find("mller")).toEqual([
+    { text: "Mller", columns: ["pet.name"] },
+  ]);
+  expect(describeDatabase(database(path), 4).split("\n").slice(-4)).toEqual([
+    "-- 1 | Rex",
+    "-- 2 | Mller",
+    "-- 3 | null",
+    "-- 4 | (bytes)",
+  ]);
+});
+
 it("openToRead() refuses folders and files that are no databases", () => {
   const [text, inner] = [join(folder, "text.sqlite"), join(folder, "inner")];
   writeFileSync(text, "no database ".repeat(100));

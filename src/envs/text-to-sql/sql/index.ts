@@ -1,4 +1,5 @@
 /** Executing and comparing model-written SQL. */
+export { readAnyText } from "./any-text.js";
 export { readOnlyAddress } from "./connection.js";
 export {
   createSqlExecutor,

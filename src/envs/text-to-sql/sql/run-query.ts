@@ -1,10 +1,10 @@
 /** Runs one statement on an open connection and reads its rows up to a limit. Synchronous; deadlines are the pool's. */
 import { messageOf } from "../../../base/index.js";
+import { asBytes, fromBytes } from "./any-text.js";
 import { checkStatement } from "./check-statement.js";
 import { type Connection, DatabaseProblem } from "./connection.js";
 import type { SqlFailure, SqlRow, SqlRows, SqlValue } from "./outcome.js";
 import { prepareWithQuotedStrings } from "./quoted-strings.js";
-import { decodeUtf8 } from "./utf8.js";
 
 const MAX_MESSAGE_CHARACTERS = 500;
 
@@ -73,22 +73,6 @@ function readRows(
 /** Whole numbers are bigints only where they must be. */
 function plainNumber(value: SqlValue): SqlValue {
   return typeof value === "bigint" && BigInt.asIntN(53, value) === value ? Number(value) : value;
-}
-
-/** Two columns for each of `sql`: its type, and its value with text as bytes. */
-function asBytes(sql: string, columnCount: number): string {
-  const names = Array.from({ length: columnCount }, (_, i) => `c${i}`);
-  const selected = names.map(
-    (name) => `typeof(${name}), iif(typeof(${name}) = 'text', CAST(${name} AS BLOB), ${name})`,
-  );
-  return `WITH hone_result(${names.join()}) AS (${sql}) SELECT ${selected.join()} FROM hone_result`;
-}
-
-function fromBytes(values: readonly SqlValue[]): SqlRow {
-  return Array.from({ length: values.length / 2 }, (_, i) => {
-    const value = values[2 * i + 1]!;
-    return values[2 * i] === "text" ? decodeUtf8(value as Uint8Array) : value; // by the CAST above
-  });
 }
 
 function tooLarge(what: string): SqlFailure {

@@ -67,16 +67,27 @@ function isAlive(holder: LockHolder): boolean {
     // EPERM: the process is there and belongs to someone else.
     if (!(error instanceof Error && "code" in error && error.code === "EPERM")) return false;
   }
+  if (isZombie(holder.pid)) return false;
   const start = processStart(holder.pid);
   return holder.processStart === null || start === null || start === holder.processStart;
 }
 
+/** Ended, and not yet taken note of by its parent: it still has a number, and writes nothing. */
+function isZombie(pid: number): boolean {
+  return statFields(pid)?.[0] === "Z";
+}
+
 /** Field 22 of /proc/PID/stat: clock ticks from boot to the start of the process. */
 function processStart(pid: number): string | null {
+  return statFields(pid)?.[19] ?? null;
+}
+
+/** Fields of /proc/PID/stat from the third on, where the system has it. The second, a name, may hold anything. */
+function statFields(pid: number): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
-    return null;
+    return undefined;
   }
 }

@@ -29,7 +29,6 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
     charts.CustomChart,
     components.GridComponent,
     components.LegendComponent,
-    components.AriaComponent,
     renderers.SVGRenderer,
   ]);
   const draw = (height: number, option: Parameters<ReturnType<typeof core.init>["setOption"]>[0]): string => {
@@ -50,7 +49,7 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
 
   const percent = (value: number): number => Math.round(value * 1000) / 10;
   const shown = ERROR_CLASSES.filter((kind) => reports.some(({ errors }) => errors[kind] > 0));
-  const legend = { bottom: 0, data: reports.map(({ model }) => model) };
+  const legend = { bottom: 0, silent: true, data: reports.map(({ model }) => model) };
   return {
     accuracy: draw(340, {
       legend,
@@ -63,6 +62,7 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
       series: [
         ...reports.map(({ model, levels }) => ({
           type: "bar" as const,
+          silent: true,
           name: model,
           barGap: `${BAR_GAP * 100}%`,
           barCategoryGap: `${GROUP_GAP * 100}%`,
@@ -70,6 +70,7 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
         })),
         ...reports.map((report, at) => ({
           type: "custom" as const,
+          silent: true,
           name: `${report.model} interval`,
           z: 3,
           data: LEVELS.map((level, i) => {
@@ -87,6 +88,7 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
       yAxis: { type: "category", inverse: true, data: shown.map((kind) => kind.replaceAll("_", " ")) },
       series: reports.map(({ model, errors }) => ({
         type: "bar" as const,
+        silent: true,
         name: model,
         label: { show: true, position: "right" as const },
         data: shown.map((kind) => errors[kind]),

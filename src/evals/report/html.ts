@@ -30,7 +30,7 @@ export async function formatHtml(
     `<h1>${escaped(title)}</h1>`,
     ...notes.map((note) => `<p class="muted">${escaped(note)}</p>`),
     "<h2>Execution accuracy by hardness</h2>",
-    `<figure>${charts.accuracy}<figcaption class="muted">Per cent, with Wilson intervals of 95 %.</figcaption></figure>`,
+    `<figure><div role="img" aria-label="Bars of execution accuracy by hardness; the table below has the numbers">${charts.accuracy}</div><figcaption class="muted">Per cent, with Wilson intervals of 95 %.</figcaption></figure>`,
     table(["model", ...levelHeader], levelRows("execution")),
     "<h2>Exact set match by hardness</h2>",
     table(["model", ...levelHeader], levelRows("exact")),
@@ -64,7 +64,7 @@ export async function formatHtml(
       ]),
     ),
     "<h2>Errors</h2>",
-    `<figure>${charts.errors}</figure>`,
+    `<figure><div role="img" aria-label="Bars of wrong predictions by class; the table below has the numbers">${charts.errors}</div></figure>`,
     table(
       ["class", ...reports.map(({ model }) => model), "the prediction"],
       ERROR_CLASSES.filter((kind) => reports.some(({ errors }) => errors[kind] > 0)).map((kind) => [

@@ -291,6 +291,22 @@ describe("policyBatch()", () => {
     );
   });
 
+  it("normalises components of discounted completions by what they earn, whichever comes first", () => {
+    const earning = (score: number, weight: number) =>
+      rollout(score * weight, 3, { components: { right: { score, weight } } });
+    const changes = { multiObjectiveAggregation: "normalize_then_sum" } as const;
+    const advantages = (...group: PolicySequence[]) => batchOf("grpo", [group], changes).advantages_P_G[0]!;
+    // Right at once, right after a correction that halves the reward, wrong: 1, 0.5 and 0 have mean 0.5 and std 0.5.
+    const [once, corrected, wrong] = advantages(earning(1, 1), earning(1, 0.5), earning(0, 1)) as number[];
+    expect(once).toBeGreaterThan(0.99);
+    expect(corrected).toBeCloseTo(0, 12);
+    expect(wrong).toBeCloseTo(-once!, 12);
+    expect(advantages(earning(1, 0.5), earning(0, 1), earning(1, 1))).toEqual([corrected, wrong, once]);
+    // A correction that is worth nothing must not blind the batch to the others.
+    expect(advantages(earning(1, 0), earning(1, 1), earning(0, 1))[1]).toBeGreaterThan(0.5);
+    expect(advantages(earning(1, -1), earning(0, -1))[0]).toBeLessThan(-0.7);
+  });
+
   it("refuses more steps than groups, and components that differ", () => {
     expect(() => batchOf("grpo", [[rollout(1)]], {}, { steps: 2 })).toThrow(
       new UserError(

@@ -170,9 +170,8 @@ function advantagesOf(
     const rewards_P_G = members_P_G.map((members) => members.map(({ reward }) => reward));
     return algorithm.advantages(rewards_P_G, settings, state);
   }
-  const first = members_P_G.flat()[0]?.sequence.components ?? {};
-  const names = Object.keys(first);
-  const rewards_P_G_K = members_P_G.map((members) =>
+  const names = Object.keys(members_P_G.flat()[0]?.sequence.components ?? {});
+  const components_P_G_K = members_P_G.map((members) =>
     members.map(({ sequence: { components } }) =>
       names.map((name) => {
         const component = components?.[name];
@@ -180,8 +179,22 @@ function advantagesOf(
           throw new UserError(
             `Cannot normalise rewards by component: one completion has ${Object.keys(components ?? {}).join(", ") || "no components"}, expected ${names.join(", ")}`,
           );
-        return component.score;
+        return component;
       }),
+    ),
+  );
+  // A discounted completion has smaller weights than the others: what it earns is its score's share of the full weight.
+  const weights_K = names.map((_, k) =>
+    components_P_G_K
+      .flat()
+      .map((components_K) => components_K[k]!.weight)
+      .reduce((largest, weight) => (Math.abs(weight) > Math.abs(largest) ? weight : largest), 0),
+  );
+  const rewards_P_G_K = components_P_G_K.map((components_G_K) =>
+    components_G_K.map((components_K) =>
+      components_K.map(({ score, weight }, k) =>
+        weights_K[k] === 0 ? score : (score * weight) / weights_K[k]!,
+      ),
     ),
   );
   if (names.length === 0 && members_P_G.flat().length > 0)
@@ -189,10 +202,7 @@ function advantagesOf(
       'Cannot normalise rewards by component: completions have no components, expected some. Set multiObjectiveAggregation to "sum_then_normalize"',
     );
   return {
-    advantages_P_G: multiObjectiveAdvantages(
-      rewards_P_G_K,
-      names.map((name) => first[name]!.weight),
-    ),
+    advantages_P_G: multiObjectiveAdvantages(rewards_P_G_K, weights_K),
     state,
   };
 }

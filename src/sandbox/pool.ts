@@ -35,7 +35,7 @@ export interface Pool<Request, Response> {
   run(request: Request, options?: RunOptions): Promise<JobOutcome<Response>>;
   /** Of the children alive now, so that their load can be told from that of others. */
   processIds(): readonly number[];
-  /** Kills the children; rejects what is pending. */
+  /** Kills the children; rejects what is pending. May be called again: every call waits for the last child's end. */
   close(): Promise<void>;
 }
 
@@ -86,6 +86,7 @@ export function createPool<Request, Response>({
   let ended: Error | null = null;
   let isFeeding = false;
   let whenEmpty: (() => void) | null = null;
+  let closed: Promise<void> | null = null;
 
   const start = (): void => {
     const member: Member = {
@@ -218,13 +219,13 @@ export function createPool<Request, Response>({
       });
     },
     processIds: () => [...members].flatMap(({ handle }) => handle.processId ?? []),
-    close: async () => {
-      const isEmpty = new Promise<void>((resolve) => {
+    close: () => {
+      closed ??= new Promise<void>((resolve) => {
         whenEmpty = resolve;
         if (members.size === 0) resolve();
+        if (ended === null) endWith(new Error("Cannot run a job: the pool was closed"));
       });
-      if (ended === null) endWith(new Error("Cannot run a job: the pool was closed"));
-      await isEmpty;
+      return closed;
     },
   };
 }

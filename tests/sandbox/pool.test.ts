@@ -171,6 +171,17 @@ describe("createPool()", () => {
     await expect(pool.run({ act: "echo" })).rejects.toThrow("Cannot run a job: the pool was closed");
   });
 
+  it("close() may be called twice, and both calls wait for the end of the children", async () => {
+    const pool = open({ size: 1 });
+    const outcome = (await pool.run({ act: "pid" })) as { response: number };
+    const closing = Promise.all([
+      pool.close().then(() => isRunning(outcome.response)),
+      pool.close().then(() => isRunning(outcome.response)),
+    ]);
+    const tooLate = new Promise((resolve) => setTimeout(() => resolve("never"), 10_000).unref());
+    expect(await Promise.race([closing, tooLate])).toEqual([false, false]);
+  });
+
   it("hides the environment of the program from its children", async () => {
     process.env["HONE_TEST_SECRET"] = "secret";
     const outcome = await open().run({ act: "environment", value: "HONE_TEST_SECRET" });

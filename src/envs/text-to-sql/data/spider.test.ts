@@ -44,6 +44,17 @@ it("loadTextToSqlData() tags hardness, and names questions whose database has no
   expect(withoutDatabase).toEqual({ gone: 1 });
 });
 
+it("loadTextToSqlData() refuses an id that two questions have: predictions and episodes go by it", () => {
+  const lines = (...rows: object[]): string => rows.map((one) => JSON.stringify(one)).join("\n");
+  write("sft.jsonl", lines({ ...row, id: "a" }, { ...row, id: "b", question: "How many?" }));
+  write("rl.jsonl", lines({ ...row, question: "Count the pets" }, { ...row, id: "b", question: "Count" }));
+  write("validation.jsonl", "");
+  write("test.jsonl", "");
+  expect(() => loadTextToSqlData(folder)).toThrow(
+    `Cannot load text-to-SQL data from ${folder}: the id "b" stands twice (sft.jsonl, question 2; rl.jsonl, question 2), expected one of its own for every question. Leave ids out to have them made`,
+  );
+});
+
 it.each([
   [
     "train_pairs.jsonl",

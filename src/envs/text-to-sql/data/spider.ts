@@ -169,6 +169,7 @@ function createLoader(
   only: readonly string[] | undefined,
 ) {
   const withoutDatabase: Record<string, number> = {};
+  const places = new Map<string, string>();
   const read = (file: string, prefix: string): TextToSqlExample[] =>
     readRows(join(folder, file), questionRow).flatMap((row, i) => {
       const database = databases.get(row.db_id);
@@ -176,10 +177,17 @@ function createLoader(
         if (only === undefined) withoutDatabase[row.db_id] = (withoutDatabase[row.db_id] ?? 0) + 1;
         return [];
       }
-      const { question, query, db_id, family } = row;
+      const { id = `${prefix}-${i}`, question, query, db_id, family } = row;
+      const [first, place] = [places.get(id), `${file}, question ${i + 1}`];
+      if (first !== undefined) {
+        throw new UserError(
+          `Cannot load text-to-SQL data from ${folder}: the id "${id}" stands twice (${first}; ${place}), expected one of its own for every question. Leave ids out to have them made`,
+        );
+      }
+      places.set(id, place);
       return [
         {
-          id: row.id ?? `${prefix}-${i}`,
+          id,
           question,
           sql: query,
           database: db_id,

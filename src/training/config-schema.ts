@@ -72,7 +72,8 @@ function typeOf(node: SchemaNode): string {
   if (node.type === "integer" || node.type === "number") {
     return `${node.type === "integer" ? "whole number" : "number"}${rangeOf(node)}`;
   }
-  return { string: "text", boolean: "true or false", object: "section" }[node.type ?? ""] ?? "any";
+  const words = { string: "text", boolean: "true or false", object: "section", null: "`null`" };
+  return Object.entries(words).find(([type]) => type === node.type)?.[1] ?? "any";
 }
 
 function rangeOf(node: SchemaNode): string {

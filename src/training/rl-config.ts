@@ -40,6 +40,7 @@ const Sampling = z.strictObject({
 
 const Environment = z.strictObject({
   ...TextToSqlConfig.shape,
+  name: TextToSqlConfig.shape.name.describe("The environment"),
   split: z.enum(SPLITS).default("rl").describe("Questions to learn from"),
   validationSplit: z.enum(SPLITS).default("validation").describe("Questions to validate on"),
 });

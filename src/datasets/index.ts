@@ -1,4 +1,18 @@
-/** Rows of training data: read, mapped, tokenised with their loss mask, checked, split and put in order. */
+/**
+ * Rows of training data: read, mapped, tokenised with their loss mask, checked, split and put in order. Records beyond
+ * supervised examples (preferences, labels, scores, prompts), their quality, and the agreement of who judged them.
+ */
+export { type Category, cohenKappa, type PairAgreement } from "./agreement/cohen-kappa.js";
+export {
+  type Agreement,
+  type Comparison,
+  type ComparisonSet,
+  measureAgreement,
+  readComparisons,
+  type Vote,
+} from "./agreement/comparisons.js";
+export { fleissKappa, type GroupAgreement } from "./agreement/fleiss-kappa.js";
+export { type MajorityPair, type MajorityPairs, majorityOf, pairsByMajority } from "./agreement/majority.js";
 export { type Batch, type BatchPlan, createBatchPlan, DataCursor, epochOrder, START } from "./batches.js";
 export { checkDataset, type DatasetLimits } from "./checks.js";
 export { closestName, editDistance } from "./closest-name.js";
@@ -11,6 +25,7 @@ export {
   loadDataset,
   supervisedCount,
 } from "./dataset.js";
+export { type DataDiff, type Difference, diffRecords } from "./diff-records.js";
 export {
   type Example,
   type MessagesExample,
@@ -20,7 +35,34 @@ export {
   type TextExample,
 } from "./examples.js";
 export { type JsonlOptions, type JsonlRow, readJsonl } from "./jsonl.js";
+export { DatasetManifest, findLineage, type Lineage, MANIFEST_FILE, writeParts } from "./lineage.js";
 export { type PreviewOptions, previewRows } from "./preview.js";
+export { checkRecords, type DataCheck, type DataLimits } from "./quality/check-records.js";
+export { type Consistency, measureConsistency } from "./quality/consistency.js";
+export { type CategoryShare, type CoverageTargets, categoryCoverage } from "./quality/coverage.js";
+export {
+  type Decontamination,
+  type EvaluationText,
+  findContamination,
+  type Overlap,
+  readEvaluationTexts,
+} from "./quality/decontamination.js";
+export {
+  DEGENERACIES,
+  type Degeneracy,
+  type DegenerateAnswer,
+  faultsOf,
+  findDegenerate,
+} from "./quality/degenerate.js";
+export {
+  type DuplicateOptions,
+  type Duplicates,
+  findDuplicates,
+  textSimilarity,
+} from "./quality/duplicates.js";
+export { type LengthSummary, type Lengths, type Measure, measureLengths } from "./quality/lengths.js";
+export { type DataMeasures, type MeasureOptions, measureRecords } from "./quality/measure.js";
+export { type PreferenceGap, preferenceGap } from "./quality/preference-gap.js";
 export { type ParseOptions, type PromptPlace, parseRecord } from "./records/parse-record.js";
 export {
   hashRecords,
@@ -52,6 +94,7 @@ export {
 export { type DataRow, readRows } from "./rows.js";
 export { describeIssue, describeValue, formatPath, type SchemaIssue } from "./schema-issue.js";
 export { type Split, sharedPrompts, splitByPrompt } from "./split.js";
+export { type SplitShares, splitRecords } from "./split-records.js";
 export {
   type TokenizedExample,
   type TokenizeOptions,

@@ -122,7 +122,8 @@ function formOf(record: DataRecord): string {
 
 const describe = (record: DataRecord): string => `${record.kind} (${formOf(record)})`;
 
-async function hashFile(path: string): Promise<string> {
+/** SHA-256 of a file's bytes. */
+export async function hashFile(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer); // no encoding: Buffers
   return hash.digest("hex");

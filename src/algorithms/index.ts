@@ -1,4 +1,4 @@
-/** Formula room: rewards to advantages, and a batch of rollouts to datums. One file per algorithm. */
+/** Formula room: rewards to advantages, a batch of rollouts to datums, preferences to datums. One file per algorithm. */
 import type { Algorithm } from "./algorithm.js";
 import { bnpo } from "./bnpo.js";
 import { cispo } from "./cispo.js";
@@ -17,9 +17,39 @@ export { groupAdvantages, hasSpread, multiObjectiveAdvantages } from "./group-ad
 export { type ImportanceWeights, importanceWeights } from "./importance-correction.js";
 export { type KlEstimates, klEstimates } from "./kl-estimators.js";
 export { overlongPenalty } from "./overlong-penalty.js";
+export {
+  type Answer,
+  type AnswerPair,
+  answerDatum,
+  answerLogprobs,
+  type PairDatumOptions,
+  pairDatums,
+  scoreDatums,
+} from "./pair-datums.js";
 export { lossFnConfigOf, type PolicyBatch, type PolicyBatchOptions, policyBatch } from "./policy-batch.js";
 export { alignedLogprobs, logprobDatum, type PolicySequence } from "./policy-sequence.js";
+export {
+  CpoSettings,
+  cpoLoss,
+  DpoLossType,
+  DpoSettings,
+  dpoLoss,
+  KtoSettings,
+  ktoLoss,
+  OrpoSettings,
+  orpoLoss,
+  type PreferenceLoss,
+  RewardSettings,
+  rewardLoss,
+} from "./preference-losses.js";
 export { DEFAULT_SETTINGS, PolicySettings } from "./settings.js";
+export {
+  klEstimate,
+  type LabelledAnswer,
+  mismatchedDatums,
+  unpairedDatums,
+  unpairedMetrics,
+} from "./unpaired-datums.js";
 
 export const ALGORITHMS = {
   grpo,

@@ -5,18 +5,21 @@ import { z } from "zod";
 import { messageOf, UserError } from "../base/index.js";
 import {
   type LoraConfig,
-  loraParameters,
   type ModelConfig,
   type Parameter,
   PROJECTIONS,
   resolveTargets,
+  SCORE,
+  trainableParameters,
 } from "../nn/index.js";
 import { openSafetensors, sizeOf, writeFileAside, writeSafetensors } from "../tensor/index.js";
 
 const CONFIG = "adapter_config.json";
-const TENSORS = "adapter_model.safetensors";
+export const ADAPTER_TENSORS = "adapter_model.safetensors";
 /** PEFT names tensors by their place in its wrapper around the model. */
-const PREFIX = "base_model.model.";
+export const ADAPTER_PREFIX = "base_model.model.";
+/** What PEFT saves in full beside the matrices when the task is sequence classification. */
+const SCORE_MODULES = ["classifier", "score"];
 
 const AdapterConfig = z.looseObject({
   peft_type: z.literal("LORA"),
@@ -26,7 +29,7 @@ const AdapterConfig = z.looseObject({
   use_dora: z.literal(false).default(false),
   bias: z.literal("none").default("none"),
   fan_in_fan_out: z.literal(false).default(false),
-  modules_to_save: z.null().optional(),
+  modules_to_save: z.array(z.string()).nullish(),
   target_modules: z.union([z.string(), z.array(z.string())]),
   rank_pattern: z.record(z.string(), z.unknown()).default({}),
   alpha_pattern: z.record(z.string(), z.unknown()).default({}),
@@ -34,7 +37,7 @@ const AdapterConfig = z.looseObject({
 
 export interface Adapter {
   readonly lora: LoraConfig;
-  /** By the names of `loraParameters`. */
+  /** By the names of `trainableParameters`. */
   readonly tensors: ReadonlyMap<string, Float32Array>;
 }
 
@@ -59,16 +62,25 @@ export function readAdapter(folder: string, config: ModelConfig): Adapter {
     throw refuse(`${CONFIG} field "${field.join(".")}": ${message}, expected a plain LoRA adapter`);
   }
   const raw = parsed.data;
+  const isReward = config.head === "score";
+  const saved = raw.modules_to_save?.find((name) => !(isReward && SCORE_MODULES.includes(name)));
+  if (saved !== undefined)
+    throw refuse(
+      `${CONFIG} field "modules_to_save": it holds "${saved}", expected ${isReward ? `none but ${SCORE_MODULES.join(", ")}` : "a plain LoRA adapter"}`,
+    );
   if (Object.keys({ ...raw.rank_pattern, ...raw.alpha_pattern }).length > 0) {
     throw refuse(`${CONFIG} has rank_pattern or alpha_pattern, expected one rank and alpha for all modules`);
   }
-  const file = openSafetensors(join(folder, TENSORS));
+  const file = openSafetensors(join(folder, ADAPTER_TENSORS));
   try {
     const names = [...file.tensors.keys()];
-    const foreign = names.find((name) => !name.startsWith(PREFIX) || !/\.lora_[AB]\.weight$/.test(name));
+    const isOfAdapter = (name: string): boolean =>
+      name.startsWith(ADAPTER_PREFIX) &&
+      (/\.lora_[AB]\.weight$/.test(name) || (isReward && name === ADAPTER_PREFIX + SCORE));
+    const foreign = names.find((name) => !isOfAdapter(name));
     if (foreign !== undefined)
       throw refuse(
-        `tensor "${foreign}" is no LoRA matrix, expected names like "${PREFIX}model.layers.0.self_attn.q_proj.lora_A.weight"`,
+        `tensor "${foreign}" is no LoRA matrix, expected names like "${ADAPTER_PREFIX}model.layers.0.self_attn.q_proj.lora_A.weight"`,
       );
     // The tensors say where the adapter sits: PEFT's own list may hold full paths, suffixes or a regular expression.
     const targets = resolveTargets(
@@ -76,21 +88,24 @@ export function readAdapter(folder: string, config: ModelConfig): Adapter {
       folder,
     );
     const lora: LoraConfig = { rank: raw.r, alpha: raw.lora_alpha, rsLora: raw.use_rslora, targets };
-    const parameters = loraParameters(config, lora);
+    // A reward model's own score holds where the adapter brings none.
+    const parameters = trainableParameters(config, lora).filter(
+      ({ name }) => name !== SCORE || names.includes(ADAPTER_PREFIX + SCORE),
+    );
     const tensors = new Map(
       parameters.map(({ name, shape }) => {
-        const entry = file.tensors.get(PREFIX + name);
+        const entry = file.tensors.get(ADAPTER_PREFIX + name);
         if (entry === undefined)
           throw refuse(
-            `tensor "${PREFIX}${name}" is missing, expected every layer to carry ${targets.join(", ")}`,
+            `tensor "${ADAPTER_PREFIX}${name}" is missing, expected every layer to carry ${targets.join(", ")}`,
           );
         if (entry.shape.join() !== shape.join()) {
           throw refuse(
-            `tensor "${PREFIX}${name}" has shape [${entry.shape.join(", ")}], expected [${shape.join(", ")}] for rank ${raw.r} on this model`,
+            `tensor "${ADAPTER_PREFIX}${name}" has shape [${entry.shape.join(", ")}], expected [${shape.join(", ")}] for rank ${raw.r} on this model`,
           );
         }
         const values = new Float32Array(sizeOf(shape));
-        file.readInto(PREFIX + name, values, { rejectNonFinite: true });
+        file.readInto(ADAPTER_PREFIX + name, values, { rejectNonFinite: true });
         return [name, values];
       }),
     );
@@ -120,9 +135,9 @@ export function writeAdapter(
 ): void {
   mkdirSync(folder, { recursive: true });
   writeSafetensors(
-    join(folder, TENSORS),
+    join(folder, ADAPTER_TENSORS),
     parameters.map(({ name, shape }) => ({
-      name: PREFIX + name,
+      name: ADAPTER_PREFIX + name,
       dtype: "F32" as const,
       shape,
       read: () => values(name),
@@ -131,7 +146,9 @@ export function writeAdapter(
   );
   const config = {
     peft_type: "LORA",
-    task_type: "CAUSAL_LM",
+    ...(parameters.some(({ name }) => name === SCORE)
+      ? { task_type: "SEQ_CLS", modules_to_save: SCORE_MODULES }
+      : { task_type: "CAUSAL_LM" }),
     base_model_name_or_path: baseModel,
     r: lora.rank,
     lora_alpha: lora.alpha,

@@ -3,7 +3,7 @@
  * neighbours begin with only once (shared-prefixes.ts). Rows exist only for providers that need them (row-layout.ts).
  */
 import { UserError } from "../base/index.js";
-import type { Loss } from "../losses/index.js";
+import { datumTitle, type Loss, numberAtAnswer } from "../losses/index.js";
 import { type ModelConfig, ropeTables } from "../nn/index.js";
 import { type Datum, tokensOf } from "../protocol/index.js";
 import { type HostTensor, hostTensor } from "../tensor/index.js";
@@ -32,9 +32,13 @@ export interface MicroBatch {
 /** @throws UserError naming the datum, what was found and what was expected */
 export function readExample(datum: Datum, index: number, loss: Loss, vocabularySize: number): Example {
   const refuse = (what: string): UserError =>
-    new UserError(`Cannot train with "${loss.name}": datum ${index} ${what}`);
+    new UserError(`Cannot train with "${loss.name}": ${datumTitle(loss, index)} ${what}`);
   const tokens_T = tokensOf(datum.modelInput);
   const N = tokens_T.length;
+  const answer_T =
+    loss.answersIn === undefined
+      ? []
+      : (datum.lossFnInputs[loss.answersIn]?.data ?? new Array<number>(N).fill(0));
   const perToken = (name: string): readonly number[] => {
     const tensor = datum.lossFnInputs[name];
     if (tensor === undefined) {
@@ -42,17 +46,20 @@ export function readExample(datum: Datum, index: number, loss: Loss, vocabularyS
       if (filler === undefined) throw refuse(`has no ${name}, expected one number per target token`);
       return new Array<number>(N).fill(filler);
     }
-    if (tensor.data.length !== N)
+    if (tensor.data.length === N) return tensor.data;
+    const spread = numberAtAnswer(loss, name, tensor.data, answer_T);
+    if (spread === null)
       throw refuse(`has ${tensor.data.length} ${name} for ${N} input tokens, expected equal`);
-    return tensor.data;
+    return spread;
   };
   if (N === 0) throw refuse("has no tokens, expected at least 1");
-  const known = new Set(["target_tokens", ...loss.inputs]);
+  const readsTargets = loss.reads !== "scores";
+  const known = new Set([...(readsTargets ? ["target_tokens"] : []), ...loss.inputs]);
   const unknown = Object.keys(datum.lossFnInputs).find((name) => !known.has(name));
   if (unknown !== undefined) throw refuse(`has "${unknown}", expected only ${[...known].join(", ")}`);
-  if (datum.lossFnInputs["target_tokens"] === undefined)
+  if (readsTargets && datum.lossFnInputs["target_tokens"] === undefined)
     throw refuse("has no target_tokens, expected one per input token");
-  const targets_T = perToken("target_tokens");
+  const targets_T = readsTargets ? perToken("target_tokens") : tokens_T;
   for (const [what, ids] of [
     ["input", tokens_T],
     ["target", targets_T],
@@ -64,6 +71,8 @@ export function readExample(datum: Datum, index: number, loss: Loss, vocabularyS
       );
   }
   const lossInputs = Object.fromEntries(loss.inputs.map((name) => [name, perToken(name)]));
+  if (loss.answersIn !== undefined && answer_T.every((weight) => weight === 0))
+    throw refuse(`has no answer: its ${loss.answersIn} are all 0, expected at least one that is not`);
   for (const [name, values] of Object.entries(lossInputs)) {
     const at = values.findIndex((value) => !Number.isFinite(value));
     if (at >= 0) throw refuse(`has ${name} ${values[at]} at position ${at}, expected a finite number`);
@@ -89,22 +98,24 @@ const ROW_TOKENS_PER_TOKEN = 2;
 
 export interface SplitOptions {
   readonly maxTokens: number;
+  /** So many neighbours stay in one micro-batch, even where it then exceeds `maxTokens`. @default 1 */
+  readonly datumsPerExample?: number;
   readonly sharePrefixes: boolean;
   /** Attention reads rows. */
   readonly rows: boolean;
 }
 
-/** Datums in micro-batches of at most `maxTokens`; a datum that is longer stands alone. */
+/** Datums in micro-batches of at most `maxTokens`; an example that is longer stands alone. */
 export function splitIntoMicroBatches(
   { rope }: ModelConfig,
   examples: readonly Example[],
-  { maxTokens, sharePrefixes, rows }: SplitOptions,
+  { maxTokens, sharePrefixes, rows, datumsPerExample = 1 }: SplitOptions,
 ): number[][] {
   const sequences_D_T = examples.map(({ tokens_T }) => tokens_T);
   const lengths_D = sequences_D_T.map(({ length }) => length);
   const shared_D = sharePrefixes ? sharedPrefixes(rope, sequences_D_T) : lengths_D.map(() => 0);
   const maxRowTokens = rows ? ROW_TOKENS_PER_TOKEN * maxTokens : Number.POSITIVE_INFINITY;
-  return splitSequences(lengths_D, shared_D, { maxTokens, maxRowTokens });
+  return splitSequences(lengths_D, shared_D, { maxTokens, maxRowTokens, together: datumsPerExample });
 }
 
 export interface PackOptions {

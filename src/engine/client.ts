@@ -11,6 +11,7 @@ import {
 import { connectWorker } from "./connection.js";
 import type { EngineOptions } from "./options.js";
 import { createSampleCall, type TrainerSamplerOptions } from "./sampling/index.js";
+import type { ScoredSequence } from "./scored-sequence.js";
 import type { EngineInfo } from "./training-engine.js";
 
 export interface EmbeddedTrainingClient extends TrainingClient {
@@ -22,6 +23,8 @@ export interface EmbeddedTrainingClient extends TrainingClient {
   samplingClient(options?: TrainerSamplerOptions): Promise<SamplingClient>;
   /** Logits [V] after the last of `tokens`: for looking at a model, not for sampling from it. */
   nextLogits(tokens: readonly number[], options?: CallOptions): Promise<Float32Array>;
+  /** What a reward model gives each sequence, at its last token or at the one it names. */
+  scores(sequences: readonly ScoredSequence[], options?: CallOptions): Promise<number[]>;
 }
 
 /**
@@ -62,6 +65,7 @@ export async function createTrainingClient(options: EngineOptions): Promise<Embe
     loadWeights: (directory, rest) => call("loadWeights", [directory], rest),
     samplingClient,
     nextLogits: (tokens, rest) => call("nextLogits", [tokens], rest),
+    scores: (sequences, rest) => call("scores", [sequences], rest),
     close,
   };
 }

@@ -18,6 +18,7 @@ export {
   type TokenEvent,
   type TrainerSamplerOptions,
 } from "./sampling/index.js";
+export type { ScoredSequence } from "./scored-sequence.js";
 export {
   createRuntime,
   createStockRuntime,

@@ -1,9 +1,10 @@
 /** What a training step will need, before anything large is allocated. */
 import { type Lowering, optimise, peakBytes } from "../graph/index.js";
 import { LOSSES } from "../losses/index.js";
-import { loraParameters, type Parameter, parametersOf } from "../nn/index.js";
+import { frozenParameters, type Parameter, trainableParameters } from "../nn/index.js";
 import { sizeOf } from "../tensor/index.js";
 import type { EngineOptions } from "./options.js";
+import { withHead } from "./reward-head.js";
 import { plansMemory, resolveSpec } from "./spec.js";
 import { type ModelSpec, trainingGraph } from "./training-graph.js";
 import { openWeightSource } from "./weight-source.js";
@@ -34,7 +35,7 @@ export interface EstimateShape {
 
 /** Opens the model's headers but reads no weights. */
 export function estimateMemory(options: EngineOptions, shape: EstimateShape): MemoryEstimate {
-  const source = openWeightSource(options.model);
+  const source = withHead(openWeightSource(options.model), options);
   try {
     return estimateSpec(resolveSpec(options, source, loweringOf(options)).spec, options, shape);
   } finally {
@@ -47,23 +48,27 @@ function estimateSpec(
   options: EngineOptions,
   { tokens, supervised, longest, rowTokens = tokens }: EstimateShape,
 ): MemoryEstimate {
-  const base = parametersOf(spec.config);
-  const trained = spec.lora === null ? base : loraParameters(spec.config, spec.lora);
+  const trained = trainableParameters(spec.config, spec.lora);
   const trainable = 16 * elements(trained);
-  const frozenWeights =
-    spec.lora === null ? 0 : base.reduce((total, parameter) => total + frozenBytes(parameter, spec), 0);
+  const frozenWeights = frozenParameters(spec.config, spec.lora).reduce(
+    (total, parameter) => total + frozenBytes(parameter, spec),
+    0,
+  );
   const lowering = loweringOf(options);
+  const isReward = spec.config.head === "score";
   // The native lowering is the one whose graph says what is really kept; stock operators need more for attention.
   const graph = trainingGraph(spec, {
     lowering,
-    loss: LOSSES.cross_entropy,
-    lossConfig: {},
+    loss: isReward ? LOSSES.bradley_terry : LOSSES.cross_entropy,
+    lossConfig: isReward ? LOSSES.bradley_terry.defaults : {},
     uniform: false,
     trainable: trained.map(({ name }) => name),
     gradientCheckpointing: options.gradientCheckpointing ?? false,
   });
   const recompute =
-    options.gradientCheckpointing === true ? { recomputeBehind: ["loss", "logprobs", "elementwise"] } : {};
+    options.gradientCheckpointing === true
+      ? { recomputeBehind: ["loss", isReward ? "scores" : "logprobs", "elementwise"] }
+      : {};
   const rows = Math.ceil(rowTokens / longest);
   const bindings = { T: tokens, S: supervised, B: rows, L: longest, P: longest };
   // Our transport writes gradients into the optimizer's memory, which `trainable` counts; the stock one copies them there.

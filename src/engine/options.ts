@@ -27,6 +27,12 @@ export interface EngineOptions {
   readonly lora?: LoraOptions;
   /** A PEFT folder to start from; its rank, alpha and targets hold. */
   readonly adapter?: string;
+  /**
+   * Makes the model a reward model: a score per token instead of a vocabulary, stored as transformers' sequence classification with one
+   * label does ("score.weight"), and trained in full beside an adapter. "stored" refuses a model that has none, "fresh" one that has.
+   * Left out, a folder or adapter with a score is a reward model.
+   */
+  readonly rewardHead?: "stored" | "fresh";
   /** Holds the frozen projections in 4 bits. Needs `lora` or `adapter`. A GGUF model's Q4_0 weights are taken as they are. */
   readonly quantise?: QuantiseOptions;
   /** Recomputes activations in the backward pass: about a third slower, far less memory. @default false */

@@ -9,7 +9,9 @@ import { METRIC_PREFIX } from "./training-graph.js";
 export class Outputs {
   readonly #loss: Loss;
   readonly #examples: readonly Example[];
-  readonly #logprobs: Float32Array[];
+  /** What the loss reads of the model, by its name: "logprobs" or "scores". */
+  readonly #read: "logprobs" | "scores";
+  readonly #readings: Float32Array[];
   readonly #elementwise: Float32Array[];
   /** By metric and datum, the values at the tokens that the loss supervises. */
   readonly #metrics = new Map<string, Map<number, number[]>>();
@@ -19,7 +21,8 @@ export class Outputs {
   constructor(loss: Loss, examples: readonly Example[]) {
     this.#loss = loss;
     this.#examples = examples;
-    this.#logprobs = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
+    this.#read = loss.reads ?? "logprobs";
+    this.#readings = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
     this.#elementwise = examples.map(({ tokens_T }) => new Float32Array(tokens_T.length));
   }
 
@@ -27,9 +30,9 @@ export class Outputs {
     const floats = (name: string): Float32Array => outputs[name]!.data as Float32Array; // the graph's outputs are float32
     this.#total += floats("loss")[0]!;
     this.#supervised += supervised.length;
-    const [logprobs, elementwise] = [floats("logprobs"), floats("elementwise")];
+    const [readings, elementwise] = [floats(this.#read), floats("elementwise")];
     supervised.forEach(({ datum, position }, i) => {
-      this.#logprobs[datums[datum]!]![position] = logprobs[i]!;
+      this.#readings[datums[datum]!]![position] = readings[i]!;
       this.#elementwise[datums[datum]!]![position] = elementwise[i]!;
     });
     for (const name of Object.keys(outputs).filter((output) => output.startsWith(METRIC_PREFIX))) {
@@ -57,8 +60,8 @@ export class Outputs {
       .filter(([, byDatum]) => byDatum.size > 0)
       .map(([name, byDatum]) => [name, reducedMetric(name, [...byDatum.values()])]);
     return {
-      lossFnOutputs: this.#logprobs.map((logprobs, i) => ({
-        logprobs: tensor(logprobs),
+      lossFnOutputs: this.#readings.map((readings, i) => ({
+        [this.#read]: tensor(readings),
         elementwise_loss: tensor(this.#elementwise[i]!),
       })),
       metrics: {

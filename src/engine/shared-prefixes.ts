@@ -63,14 +63,19 @@ export function packSequences(
 
 /**
  * Consecutive sequences, as many as fit `maxTokens` when what they share counts once, and `maxRowTokens` when it counts
- * for each of them; one that is longer stands alone. Sequences that share more with each other than with the one before
+ * for each of them; one that is longer stands alone, and so do `together` neighbours that are. Sequences that share more with each other than with the one before
  * them stay together where `maxTokens` lets them.
  */
 export function splitSequences(
   lengths_D: readonly number[],
   shared_D: readonly number[],
-  { maxTokens, maxRowTokens }: { readonly maxTokens: number; readonly maxRowTokens: number },
+  {
+    maxTokens,
+    maxRowTokens,
+    together = 1,
+  }: { readonly maxTokens: number; readonly maxRowTokens: number; readonly together?: number },
 ): number[][] {
+  if (together > 1) return splitExamples(lengths_D, shared_D, { maxTokens, maxRowTokens, together });
   const batches: number[][] = [];
   let room = 0;
   let rowRoom = 0;
@@ -88,6 +93,36 @@ export function splitSequences(
     batches.at(-1)!.push(index);
     room -= isFirst ? length : length - shared;
     rowRoom -= length;
+  }
+  return batches;
+}
+
+/** The same with examples of `together` sequences, none of which is parted. */
+function splitExamples(
+  lengths_D: readonly number[],
+  shared_D: readonly number[],
+  {
+    maxTokens,
+    maxRowTokens,
+    together,
+  }: { readonly maxTokens: number; readonly maxRowTokens: number; readonly together: number },
+): number[][] {
+  const batches: number[][] = [];
+  let room = 0;
+  let rowRoom = 0;
+  for (let first = 0; first < lengths_D.length; first += together) {
+    const members = Array.from({ length: together }, (_, member) => first + member);
+    const rowTokens = members.reduce((sum, index) => sum + lengths_D[index]!, 0);
+    const added = members.reduce((sum, index) => sum + lengths_D[index]! - shared_D[index]!, 0);
+    const isFirst = batches.length === 0 || rowTokens > rowRoom || added > room;
+    if (isFirst) {
+      batches.push([]);
+      room = maxTokens - shared_D[first]!;
+      rowRoom = maxRowTokens;
+    }
+    batches.at(-1)!.push(...members);
+    room -= added;
+    rowRoom -= rowTokens;
   }
   return batches;
 }

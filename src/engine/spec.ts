@@ -1,7 +1,7 @@
 /** Options → what the model is made of; refuses combinations that make no sense, naming both and the way out. */
 import { UserError } from "../base/index.js";
 import type { Lowering } from "../graph/index.js";
-import { type LoraConfig, parametersOf, projectionShape, resolveTargets } from "../nn/index.js";
+import { type LoraConfig, parametersOf, projectionShape, resolveTargets, SCORE } from "../nn/index.js";
 import { type Adapter, readAdapter } from "./adapter-files.js";
 import type { EngineOptions } from "./options.js";
 import type { ModelSpec } from "./training-graph.js";
@@ -66,7 +66,9 @@ export function frozenSpec(
     }
   }
   const matrices = parametersOf(config).filter(
-    ({ shape, role }) => shape.length === 2 && !(quantised !== null && role === "projection"),
+    // A reward head is one row, and trained.
+    ({ name, shape, role }) =>
+      shape.length === 2 && name !== SCORE && !(quantised !== null && role === "projection"),
   );
   const bfloat16 = new Set(
     matrices

@@ -1,10 +1,8 @@
 /** Holds a model's weights and trains them, on the calling thread. `client.ts` puts one behind a worker. */
-import { copyFileSync, existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { CancelledError, UserError } from "../base/index.js";
 import { attentionNeedsRows } from "../graph/index.js";
-import { LOSSES, type Loss, readLoss } from "../losses/index.js";
-import { clipCoefficient } from "../nn/index.js";
+import { expectWholeExamples, LOSSES, type Loss, readLoss } from "../losses/index.js";
+import { clipCoefficient, type ModelConfig, SCORE } from "../nn/index.js";
 import type {
   AdamParams,
   Datum,
@@ -13,13 +11,7 @@ import type {
   LossFnName,
   OptimStepOutput,
 } from "../protocol/index.js";
-import {
-  type HostTensor,
-  hostTensor,
-  sizeOf,
-  writeFileAside,
-  writeShardedSafetensors,
-} from "../tensor/index.js";
+import { type HostTensor, hostTensor, sizeOf } from "../tensor/index.js";
 import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
 import {
   type Example,
@@ -31,14 +23,18 @@ import {
   splitIntoMicroBatches,
 } from "./batch.js";
 import { allocate, Executable } from "./executable.js";
+import { writeModel } from "./model-files.js";
 import type { EngineOptions } from "./options.js";
 import { Outputs } from "./outputs.js";
+import { withHead } from "./reward-head.js";
 import { readAdapters, SamplingEngine, type SharedSamplerOptions } from "./sampling/index.js";
+import { SCORING, type ScoredSequence, scoredExample } from "./scored-sequence.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
 import { plansMemory, resolveSpec } from "./spec.js";
 import { openOptimizerState, writeOptimizerState } from "./state-files.js";
 import {
   compileLogits,
+  compileScores,
   compileTraining,
   gradientName,
   type ModelSpec,
@@ -80,17 +76,6 @@ interface GraphForm {
   readonly tensors: Readonly<Record<string, HostTensor>>;
 }
 
-/** Files of a model folder, besides config and weights, that go wherever its weights go. */
-const COMPANIONS = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "generation_config.json",
-  "chat_template.jinja",
-  "vocab.json",
-  "merges.txt",
-];
-
 export class TrainingEngine {
   readonly #options: EngineOptions;
   readonly #spec: ModelSpec;
@@ -118,7 +103,7 @@ export class TrainingEngine {
 
   /** @throws UserError when the model, the adapter or the options are wrong */
   static async create(options: EngineOptions): Promise<TrainingEngine> {
-    const source = openWeightSource(options.model);
+    const source = withHead(openWeightSource(options.model), options);
     try {
       const runtime = await createRuntime({ prefer: options.runtime ?? "native" });
       const { spec, adapter } = resolveSpec(options, source, runtime.lowering);
@@ -157,7 +142,7 @@ export class TrainingEngine {
     const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
     const form = this.#formOf(options);
     const collected = new Outputs(loss, examples);
-    for (const indices of this.#split(examples)) {
+    for (const indices of this.#split(examples, loss)) {
       await pause(isCancelled);
       const batch = this.#pack(loss, examples, indices, { everyToken: !supervisedOnly });
       const executable = await this.#training(loss, lossConfig, batch.uniform, form);
@@ -188,7 +173,7 @@ export class TrainingEngine {
     const { arena, trainable } = this.#weights;
     const scratch: Record<string, HostTensor> = {};
     try {
-      for (const indices of this.#split(examples)) {
+      for (const indices of this.#split(examples, loss)) {
         await pause(isCancelled);
         const batch = this.#pack(loss, examples, indices);
         const executable = await this.#training(loss, lossConfig, batch.uniform, form);
@@ -266,38 +251,18 @@ export class TrainingEngine {
   }
 
   saveWeights(directory: string): void {
-    mkdirSync(directory, { recursive: true });
-    const { trainable, slot } = this.#weights;
     const { lora } = this.#spec;
-    if (lora !== null) {
-      writeAdapter(directory, {
-        lora,
-        parameters: trainable,
-        values: (name) => slot(name).parameter,
-        baseModel: this.#source.folder,
-      });
+    if (lora === null) {
+      writeModel(directory, this.#source, this.#weights);
       return;
     }
-    writeShardedSafetensors(
-      directory,
-      trainable.map(({ name, shape }) => ({
-        name,
-        shape,
-        dtype: "F32" as const,
-        read: () => slot(name).parameter,
-      })),
-    );
-    for (const file of this.#source.folder === null ? [] : COMPANIONS) {
-      const path = join(this.#source.folder!, file);
-      if (existsSync(path)) copyFileSync(path, join(directory, file));
-    }
-    // transformers 5 writes `dtype`, older ones `torch_dtype`; either, left as it was, would round what was trained.
-    const stored = this.#source.json["dtype"] === undefined ? "torch_dtype" : "dtype";
-    const { dtype: _dtype, torch_dtype: _torchDtype, ...rest } = this.#source.json;
-    const json = { ...rest, [stored]: "float32" };
-    writeFileAside(join(directory, "config.json"), (sink) =>
-      sink.write(Buffer.from(`${JSON.stringify(json, null, 2)}\n`)),
-    );
+    const { trainable, slot } = this.#weights;
+    writeAdapter(directory, {
+      lora,
+      parameters: trainable,
+      values: (name) => slot(name).parameter,
+      baseModel: this.#source.folder,
+    });
   }
 
   /** Replaces the trainable weights; the optimizer starts anew. Files that are damaged or do not fit change nothing. */
@@ -314,6 +279,10 @@ export class TrainingEngine {
           `Cannot load adapter "${directory}": it has rank ${lora.rank}, alpha ${lora.alpha} on ${lora.targets.join(", ")}, expected rank ${this.#spec.lora.rank}, alpha ${this.#spec.lora.alpha} on ${this.#spec.lora.targets.join(", ")}`,
         );
       }
+      if (this.#spec.config.head === "score" && !tensors.has(SCORE))
+        throw new UserError(
+          `Cannot load adapter "${directory}": it has no "${SCORE}", expected one because this engine trains a reward model`,
+        );
       for (const { name } of trainable) slot(name).parameter.set(tensors.get(name)!);
     } else {
       const source = openWeightSource(directory);
@@ -339,6 +308,7 @@ export class TrainingEngine {
 
   /** A sampler that reads these very weights, so that it sees every step. Sampling and training must take turns. */
   samplingEngine(options: SharedSamplerOptions = {}): SamplingEngine {
+    this.#expectHead("vocabulary", "sample");
     const { tensors } = this.#weights;
     const { threads } = this.#options;
     const adapters = readAdapters(options.adapters ?? {}, this.#spec, tensors);
@@ -349,6 +319,7 @@ export class TrainingEngine {
   /** Logits [V] after the last of `tokens`: for looking at a model, not for sampling from it. */
   async nextLogits(tokens: readonly number[]): Promise<Float32Array> {
     const { vocabularySize } = this.#spec.config;
+    this.#expectHead("vocabulary", "compute logits");
     if (tokens.length === 0) throw new UserError("Cannot compute logits: 0 tokens, expected at least 1");
     const at = firstForeignId(tokens, vocabularySize);
     if (at >= 0)
@@ -369,6 +340,30 @@ export class TrainingEngine {
     return logits!.data as Float32Array; // the graph's only output is float32
   }
 
+  /** What a reward model gives each sequence at its token `at`. The index is data, never inferred from what stands there. */
+  async scores(
+    sequences: readonly ScoredSequence[],
+    { isCancelled = never }: { readonly isCancelled?: IsCancelled } = {},
+  ): Promise<number[]> {
+    this.#expectHead("score", "score");
+    const examples = sequences.map((sequence, index) =>
+      scoredExample(sequence, index, this.#spec.config.vocabularySize),
+    );
+    const { lowering } = this.#runtime;
+    const scores: number[] = [];
+    for (const indices of this.#split(examples, SCORING)) {
+      await pause(isCancelled);
+      const batch = this.#pack(SCORING, examples, indices);
+      const uniform = this.#layoutOf(batch.uniform);
+      const executable = await this.#executable(`scores ${uniform}`, () =>
+        compileScores(this.#spec, { lowering, uniform }),
+      );
+      const outputs = await executable.run({ ...this.#weights.tensors, ...batch.tensors });
+      scores.push(...(outputs["scores"]!.data as Float32Array)); // the graph's only output is float32
+    }
+    return scores;
+  }
+
   async close(): Promise<void> {
     for (const executable of this.#executables.values()) (await executable).release();
     this.#executables.clear();
@@ -382,6 +377,8 @@ export class TrainingEngine {
     const { loss, lossConfig } = readLoss(lossFn, given);
     if (data.length === 0)
       throw new UserError(`Cannot train with "${lossFn}": 0 datums, expected at least 1`);
+    expectWholeExamples(loss, data.length);
+    this.#expectHead(loss.reads === "scores" ? "score" : "vocabulary", `train with "${lossFn}"`);
     return {
       loss,
       lossConfig,
@@ -389,10 +386,25 @@ export class TrainingEngine {
     };
   }
 
-  #split(examples: readonly Example[]): number[][] {
+  #expectHead(wanted: ModelConfig["head"], action: string): void {
+    const { head } = this.#spec.config;
+    if (head === wanted) return;
+    throw new UserError(
+      wanted === "score"
+        ? `Cannot ${action}: the model predicts tokens and has no reward head, expected a reward model. Create the engine with rewardHead "stored" or "fresh"`
+        : `Cannot ${action}: the model is a reward model, which predicts no tokens, expected one that does`,
+    );
+  }
+
+  #split(examples: readonly Example[], { datumsPerExample = 1 }: Loss): number[][] {
     const { microBatchTokens: maxTokens = 4096, sharePrefixes = true } = this.#options;
     const rows = this.#needsRows;
-    return splitIntoMicroBatches(this.#spec.config, examples, { maxTokens, sharePrefixes, rows });
+    return splitIntoMicroBatches(this.#spec.config, examples, {
+      maxTokens,
+      sharePrefixes,
+      rows,
+      datumsPerExample,
+    });
   }
 
   #pack(

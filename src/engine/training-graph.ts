@@ -2,7 +2,7 @@
 
 import type { CompileOptions, Graph, Lowering, OnnxModel, QuantisedWeight, Value } from "../graph/index.js";
 import * as g from "../graph/index.js";
-import type { Loss } from "../losses/index.js";
+import type { Loss, LossArguments } from "../losses/index.js";
 import {
   attendWithin,
   type DecoderInputs,
@@ -12,9 +12,11 @@ import {
   decoderLogprobs,
   decoderLogprobsEntropy,
   type LoraConfig,
-  loraParameters,
   type ModelConfig,
   parametersOf,
+  rewardHead,
+  SCORE,
+  trainableParameters,
 } from "../nn/index.js";
 import type { LossFnConfig } from "../protocol/index.js";
 
@@ -53,7 +55,7 @@ export const gradientName = (parameter: string): string => `grad:${parameter}`;
 /** What the names of outputs begin with that hold a loss's metrics. */
 export const METRIC_PREFIX = "metric:";
 
-/** Outputs: `loss` [], `logprobs` [S], `elementwise` [S], `metric:NAME` [S], `grad:NAME` for each trainable parameter. */
+/** Outputs: `loss` [], `logprobs` [S] or, of losses that read them, `scores` [S], `elementwise` [S], `metric:NAME` [S], `grad:NAME` for each trainable parameter. */
 export function compileTraining(spec: ModelSpec, options: TrainingGraphOptions): OnnxModel {
   const { lowering, gradientCheckpointing, trainable } = options;
   const graph = trainingGraph(spec, options);
@@ -69,22 +71,22 @@ export function trainingGraph(
   { lowering, loss, lossConfig, uniform, isTempered = false, trainable }: TrainingGraphOptions,
 ): Graph {
   const weights = weightInputs(spec);
-  const { hidden: states, supervised } = supervisedHidden(spec, weights, uniform);
-  // The head is linear: hidden states divided by the temperature are logits divided by it, at a fraction of the cost.
-  const hidden = isTempered ? g.div(states, g.input(TEMPERATURE, [])) : states;
-  const targets = g.input("targets", [supervised], "int64");
-  const { logprobs: trainingLogprobs_S, entropy: entropy_S } =
-    loss.usesEntropy === true
-      ? decoderLogprobsEntropy(spec.config, hidden, targets, weights)
-      : { logprobs: decoderLogprobs(spec.config, hidden, targets, weights), entropy: null };
-  const inputs = Object.fromEntries(loss.inputs.map((name) => [name, g.input(`loss.${name}`, [supervised])]));
-  const sequences_S = g.input("sequences", [supervised], "int64");
-  const given = { trainingLogprobs_S, inputs, sequences_S, entropy_S, config: lossConfig };
-  const elementwise = loss.perToken(given);
-  const metrics = Object.entries(loss.metrics?.(given) ?? {});
+  const states_T = decoderHidden(spec.config, decoderInputs(spec.config, uniform), weights);
+  const supervised_S = g.input("supervised", ["S"], "int64");
+  const inputs = Object.fromEntries(loss.inputs.map((name) => [name, g.input(`loss.${name}`, ["S"])]));
+  const read = {
+    inputs,
+    sequences_S: g.input("sequences", ["S"], "int64"),
+    config: lossConfig,
+    ...(loss.reads === "scores"
+      ? readScores(states_T, supervised_S, weights)
+      : readLogprobs(spec, g.gatherRows(states_T, supervised_S), weights, { loss, isTempered })),
+  };
+  const elementwise = loss.perToken(read);
+  const metrics = Object.entries(loss.metrics?.(read) ?? {});
   const outputs = {
     loss: g.sumAll(elementwise),
-    logprobs: trainingLogprobs_S,
+    ...(loss.reads === "scores" ? { scores: read.scores_S! } : { logprobs: read.trainingLogprobs_S }),
     elementwise,
     ...Object.fromEntries(metrics.map(([name, value]) => [`${METRIC_PREFIX}${name}`, value])),
   };
@@ -104,23 +106,52 @@ export function trainingGraph(
   };
 }
 
+type Read = Pick<LossArguments, "trainingLogprobs_S" | "scores_S" | "entropy_S">;
+
+function readLogprobs(
+  { config }: ModelSpec,
+  states_S: Value,
+  weights: DecoderWeights,
+  { loss, isTempered }: { readonly loss: Loss; readonly isTempered: boolean },
+): Read {
+  // The head is linear: hidden states divided by the temperature are logits divided by it, at a fraction of the cost.
+  const hidden = isTempered ? g.div(states_S, g.input(TEMPERATURE, [])) : states_S;
+  const targets = g.input("targets", ["S"], "int64");
+  if (loss.usesEntropy !== true)
+    return { trainingLogprobs_S: decoderLogprobs(config, hidden, targets, weights), entropy_S: null };
+  const { logprobs, entropy } = decoderLogprobsEntropy(config, hidden, targets, weights);
+  return { trainingLogprobs_S: logprobs, entropy_S: entropy };
+}
+
+function readScores(states_T: Value, supervised_S: Value, weights: DecoderWeights): Read {
+  return {
+    scores_S: rewardHead(states_T, weights.value(SCORE), supervised_S),
+    // A reward model predicts no tokens. An input that nobody feeds: a graph that read it could not run.
+    trainingLogprobs_S: g.input("absent logprobs", ["S"]),
+    entropy_S: null,
+  };
+}
+
+/** Scores [S] at the supervised places. */
+export function compileScores(
+  spec: ModelSpec,
+  { lowering, uniform }: { readonly lowering: Lowering; readonly uniform: boolean },
+): OnnxModel {
+  const weights = weightInputs(spec);
+  const states_T = decoderHidden(spec.config, decoderInputs(spec.config, uniform), weights);
+  const { scores_S } = readScores(states_T, g.input("supervised", ["S"], "int64"), weights);
+  return g.compile({ outputs: { scores: scores_S! } }, { lowering });
+}
+
 /** Logits [S, V] at the supervised places. */
 export function compileLogits(
   spec: ModelSpec,
   { lowering, uniform }: { readonly lowering: Lowering; readonly uniform: boolean },
 ): OnnxModel {
   const weights = weightInputs(spec);
-  const { hidden } = supervisedHidden(spec, weights, uniform);
+  const states_T = decoderHidden(spec.config, decoderInputs(spec.config, uniform), weights);
+  const hidden = g.gatherRows(states_T, g.input("supervised", ["S"], "int64"));
   return g.compile({ outputs: { logits: decoderLogits(spec.config, hidden, weights) } }, { lowering });
-}
-
-function supervisedHidden(
-  spec: ModelSpec,
-  weights: DecoderWeights,
-  uniform: boolean,
-): { readonly hidden: Value; readonly supervised: g.Dim } {
-  const hidden = decoderHidden(spec.config, decoderInputs(spec.config, uniform), weights);
-  return { hidden: g.gatherRows(hidden, g.input("supervised", ["S"], "int64")), supervised: "S" };
 }
 
 function decoderInputs({ headWidth }: ModelConfig, uniform: boolean): DecoderInputs {
@@ -155,7 +186,7 @@ export function weightInputs({ config, lora, quantised, bfloat16 }: ModelSpec): 
     else values.set(name, g.input(name, shape));
   }
   if (lora !== null) {
-    for (const { name, shape } of loraParameters(config, lora)) values.set(name, g.input(name, shape));
+    for (const { name, shape } of trainableParameters(config, lora)) values.set(name, g.input(name, shape));
   }
   return {
     value: (name) => {

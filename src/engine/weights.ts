@@ -2,11 +2,12 @@
 import { UserError } from "../base/index.js";
 import {
   createParameterArena,
+  frozenParameters,
   initialiseLora,
-  loraParameters,
   type Parameter,
   type ParameterArena,
-  parametersOf,
+  SCORE,
+  trainableParameters,
 } from "../nn/index.js";
 import { type HostTensor, hostTensor, type QuantisedMatrix, sizeOf } from "../tensor/index.js";
 import { allocate } from "./executable.js";
@@ -36,8 +37,7 @@ export function loadWeights(
   { seed, adapter }: { readonly seed: number; readonly adapter: ReadonlyMap<string, Float32Array> | null },
 ): Weights {
   const { config, lora } = spec;
-  const base = parametersOf(config);
-  const trainable = lora === null ? base : loraParameters(config, lora);
+  const trainable = trainableParameters(config, lora);
   const arena = createParameterArena(trainable.map(({ shape }) => sizeOf(shape)));
   const slots = new Map(
     trainable.map(({ name }, i): [string, ParameterSlot] => [
@@ -55,11 +55,12 @@ export function loadWeights(
     const { name, shape } = parameter;
     const values = slots.get(name)!.parameter;
     tensors[name] = hostTensor("float32", shape, values);
-    if (lora === null) source.fill(parameter, values);
-    else if (adapter === null) initialiseLora(parameter, values, seed);
-    else values.set(adapter.get(name)!);
+    const stored = adapter?.get(name);
+    if (stored !== undefined) values.set(stored);
+    else if (lora === null || name === SCORE) source.fill(parameter, values);
+    else initialiseLora(parameter, values, seed);
   }
-  if (lora !== null) Object.assign(tensors, frozenTensors(spec, source, base));
+  Object.assign(tensors, frozenTensors(spec, source, frozenParameters(config, lora)));
   return {
     tensors,
     trainable,

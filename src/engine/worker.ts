@@ -4,6 +4,7 @@ import type { AdamParams, Datum, LossFnName } from "../protocol/index.js";
 import type { Request } from "./messages.js";
 import type { EngineOptions } from "./options.js";
 import { answerSample, type SamplingEngine, type SharedSamplerOptions } from "./sampling/index.js";
+import type { ScoredSequence } from "./scored-sequence.js";
 import { type CallContext, serve } from "./serve.js";
 import { type ForwardOptions, TrainingEngine } from "./training-engine.js";
 
@@ -23,6 +24,8 @@ await serve(parentPort, async () => {
         return engine.optimStep(given[0] as AdamParams);
       case "nextLogits":
         return engine.nextLogits(given[0] as number[]);
+      case "scores":
+        return engine.scores(given[0] as ScoredSequence[], { isCancelled });
       case "openSampler":
         samplers.set(given[0] as number, engine.samplingEngine(given[1] as SharedSamplerOptions));
         return undefined;

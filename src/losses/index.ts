@@ -1,4 +1,5 @@
 /** Formula room: one file per loss of the protocol. */
+export { datumTitle, expectWholeExamples, numberAtAnswer } from "./coupled-datums.js";
 export type { Loss, LossArguments } from "./loss.js";
 export { LOSSES } from "./losses.js";
 export { reducedMetric } from "./metric-reductions.js";

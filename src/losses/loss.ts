@@ -7,8 +7,10 @@ export interface LossArguments {
   readonly trainingLogprobs_S: Value;
   /** The loss's own inputs, [S] each, by their names in `Datum.lossFnInputs`. */
   readonly inputs: Readonly<Record<string, Value>>;
-  /** Which datum a token belongs to, int64 [S]: any numbers below S that are equal within a datum and differ between two. */
+  /** Which datum a token belongs to, int64 [S]: 0, 1, 2, … in the order of the datums, of those that have any token here. */
   readonly sequences_S: Value;
+  /** What the head makes of the model's state at each token, [S]; for losses that read scores, which have no logprobs. */
+  readonly scores_S?: Value;
   /** Entropy of the distribution that the target was one outcome of, [S], in nats; null where nobody computes it. */
   readonly entropy_S: Value | null;
   readonly config: LossFnConfig;
@@ -23,6 +25,21 @@ export interface Loss {
   readonly optional: Readonly<Record<string, number>>;
   /** Numbers the loss reads, with their defaults; any other key is refused. */
   readonly defaults: LossFnConfig;
+  /** What of the model the loss is a function of. @default "logprobs" */
+  readonly reads?: "logprobs" | "scores";
+  /**
+   * Neighbouring datums that the loss couples, such as chosen and rejected. A call has a multiple of them, each has supervised tokens,
+   * and those of an example stand in one micro-batch: datum i is member i mod n of example ⌊i/n⌋. @default 1
+   */
+  readonly datumsPerExample?: number;
+  /** What messages call the members of an example. */
+  readonly memberNames?: readonly string[];
+  /** Inputs of which a datum may give one number, for all of it: it stands at the first token of its answer. @default none */
+  readonly perSequence?: readonly string[];
+  /** The input that is 0 except at the tokens of the answer, of which every datum must then have one. @default none */
+  readonly answersIn?: string;
+  /** What is wrong with a config, or null. @default nothing is */
+  readonly refusal?: (config: LossFnConfig) => string | null;
   /** Config keys that name one of a few things, with the numbers they may be. */
   readonly choices?: Readonly<Record<string, readonly number[]>>;
   /** Inputs of which at least one is nonzero where a token can have a gradient: other tokens need no logits. */
@@ -35,7 +52,8 @@ export interface Loss {
   readonly perToken: (loss: LossArguments) => Value;
   /**
    * Numbers to report, [S] each, by name. The end of the name says how supervised tokens become one number: `:mean`,
-   * `:min`, `:max`, or `:sequence_min` and `:sequence_max`, the least and the largest of the datums' means.
+   * `:min`, `:max`, `:sum`, or of the datums' means the least, the largest, the mean or the sum: `:sequence_min`, `:sequence_max`,
+   * `:sequence_mean`, `:sequence_sum`.
    */
   readonly metrics?: (loss: LossArguments) => Readonly<Record<string, Value>>;
 }

@@ -1,14 +1,20 @@
 /** Every loss by its name in the protocol. */
 import type { LossFnName } from "../protocol/index.js";
+import { bradleyTerry } from "./bradley-terry.js";
 import { cispo } from "./cispo.js";
+import { cpo } from "./cpo.js";
 import { crossEntropy } from "./cross-entropy.js";
+import { dpo } from "./dpo.js";
 import { dro } from "./dro.js";
 import { grpo } from "./grpo.js";
 import { gspo } from "./gspo.js";
 import { importanceSampling } from "./importance-sampling.js";
+import { kto } from "./kto.js";
 import type { Loss } from "./loss.js";
+import { orpo } from "./orpo.js";
 import { ppo } from "./ppo.js";
 import { rloo } from "./rloo.js";
+import { simpo } from "./simpo.js";
 import { weightedCispo } from "./weighted-cispo.js";
 
 export const LOSSES: Readonly<Record<LossFnName, Loss>> = {
@@ -21,4 +27,10 @@ export const LOSSES: Readonly<Record<LossFnName, Loss>> = {
   gspo,
   rloo,
   weighted_cispo: weightedCispo,
+  dpo,
+  cpo,
+  simpo,
+  orpo,
+  kto,
+  bradley_terry: bradleyTerry,
 };

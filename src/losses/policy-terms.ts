@@ -5,21 +5,19 @@ import {
   div,
   equal,
   exp,
-  gatherRows,
   lessOrEqual,
   maximum,
   minimum,
   mul,
   neg,
   type Operand,
-  reshape,
-  scatterAddRows,
   sub,
   type Value,
   where,
 } from "../graph/index.js";
 import type { LossFnConfig } from "../protocol/index.js";
 import type { Loss, LossArguments } from "./loss.js";
+import { sumWithin } from "./sums.js";
 
 /** Everything a policy loss may be told; absolute bounds of the ratio, as in `ppo`. */
 export const POLICY_DEFAULTS = {
@@ -87,8 +85,8 @@ export function tokenRatio({ trainingLogprobs_S, inputs: { logprobs } }: LossArg
 export function sequenceRatio(loss: LossArguments, reduce: "sum" | "mean"): Value {
   const { trainingLogprobs_S, sequences_S, inputs } = loss;
   const logRatios = unlessMasked(loss, sub(trainingLogprobs_S, inputs["logprobs"]!));
-  const total = perSequence(logRatios, sequences_S);
-  const count = perSequence(unlessMasked(loss, 1), sequences_S);
+  const total = sumWithin(sequences_S, logRatios);
+  const count = sumWithin(sequences_S, unlessMasked(loss, 1));
   return exp(reduce === "sum" ? total : div(total, maximum(count, 1)));
 }
 
@@ -142,11 +140,4 @@ function isBelow(a: Operand, b: Operand): Value {
 /** `value` where the policy sampled the token, 0 elsewhere. */
 function unlessMasked({ inputs: { weights } }: LossArguments, value: Operand): Value {
   return where(equal(weights!, 0), 0, value);
-}
-
-/** Each token's sum over the tokens of its own sequence, [S]. */
-function perSequence(values_S: Value, sequences_S: Value): Value {
-  const tokens = values_S.shape[0]!;
-  const sums = scatterAddRows(sequences_S, reshape(values_S, [tokens, 1]), tokens);
-  return reshape(gatherRows(sums, sequences_S), [tokens]);
 }

@@ -25,6 +25,8 @@ export function readLoss(
       throw refuse(`${value}, expected one of ${choices.join(", ")}`);
   }
   const lossConfig = { ...loss.defaults, ...given };
+  const refusal = loss.refusal?.(lossConfig) ?? null;
+  if (refusal !== null) throw new UserError(`Cannot train with "${lossFn}": ${refusal}`);
   const required = loss.required?.(lossConfig) ?? [];
   const optional = Object.fromEntries(
     Object.entries(loss.optional).filter(([name]) => !required.includes(name)),

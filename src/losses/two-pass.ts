@@ -14,6 +14,7 @@ import type {
   TensorData,
   TrainingClient,
 } from "../protocol/index.js";
+import { datumTitle, expectWholeExamples, numberAtAnswer } from "./coupled-datums.js";
 import type { Loss } from "./loss.js";
 import { reducedMetric } from "./metric-reductions.js";
 import { readLoss } from "./read-loss.js";
@@ -52,6 +53,11 @@ export async function forwardBackwardInTwoPasses(
   { lossFnConfig = {}, ...options }: LossOptions = {},
 ): Promise<ForwardBackwardOutput> {
   const { loss, lossConfig } = readLoss(lossFn, lossFnConfig);
+  if (loss.reads === "scores")
+    throw new UserError(
+      `Cannot train with "${lossFn}" in two passes: it reads a reward head's scores, expected a loss of logprobs. Train on the embedded engine`,
+    );
+  expectWholeExamples(loss, data.length);
   const inputs_D = data.map((datum, index) => lossInputs(datum, index, loss));
   const targets_D_T = data.map(({ lossFnInputs }) => lossFnInputs["target_tokens"]!.data);
   const places = targets_D_T.flatMap((targets_T, datum) =>
@@ -170,15 +176,19 @@ function evaluateLoss(
 /** The loss's inputs of one datum, with fillers for optional ones. */
 function lossInputs(datum: Datum, index: number, loss: Loss): Readonly<Record<string, readonly number[]>> {
   const refuse = (what: string): UserError =>
-    new UserError(`Cannot train with "${loss.name}": datum ${index} ${what}`);
+    new UserError(`Cannot train with "${loss.name}": ${datumTitle(loss, index)} ${what}`);
   const targets = datum.lossFnInputs["target_tokens"]?.data;
   if (targets === undefined) throw refuse("has no target_tokens, expected one per input token");
+  const answer_T = datum.lossFnInputs[loss.answersIn ?? ""]?.data ?? [];
+  if (loss.answersIn !== undefined && answer_T.every((weight) => weight === 0))
+    throw refuse(`has no answer: its ${loss.answersIn} are all 0, expected at least one that is not`);
   return Object.fromEntries(
     loss.inputs.map((name) => {
       const filler = loss.optional[name];
-      const values =
+      const given =
         datum.lossFnInputs[name]?.data ?? (filler === undefined ? null : targets.map(() => filler));
-      if (values === null) throw refuse(`has no ${name}, expected one number per target token`);
+      if (given === null) throw refuse(`has no ${name}, expected one number per target token`);
+      const values = numberAtAnswer(loss, name, given, answer_T) ?? given;
       if (values.length !== targets.length)
         throw refuse(`has ${values.length} ${name} for ${targets.length} targets, expected equal`);
       return [name, values];

@@ -3,12 +3,14 @@ export * from "./convert/index.js";
 export { rewardHead, valueHead } from "./heads.js";
 export { initialiseParameter } from "./initialise.js";
 export {
+  frozenParameters,
   initialiseLora,
   type LoraConfig,
   loraNames,
   loraParameters,
   loraScaling,
   resolveTargets,
+  trainableParameters,
 } from "./lora.js";
 export { type ModelConfig, type ModelFamily, parseModelConfig } from "./model-config.js";
 export {
@@ -30,5 +32,6 @@ export {
   parameterCount,
   parametersOf,
   projectionShape,
+  SCORE,
 } from "./parameters.js";
 export { haveSameAngles, inverseFrequencies, type RopeConfig, ropeTables } from "./rope.js";

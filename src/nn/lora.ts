@@ -4,7 +4,15 @@
  */
 import { Random, UserError } from "../base/index.js";
 import type { ModelConfig } from "./model-config.js";
-import { layerName, type Parameter, PROJECTIONS, type Projection, projectionShape } from "./parameters.js";
+import {
+  layerName,
+  type Parameter,
+  PROJECTIONS,
+  type Projection,
+  parametersOf,
+  projectionShape,
+  scoreParameters,
+} from "./parameters.js";
 
 export interface LoraConfig {
   readonly rank: number;
@@ -57,6 +65,17 @@ export function loraParameters(config: ModelConfig, { rank, targets }: LoraConfi
       ];
     }),
   ).flat();
+}
+
+/** What is trained beside an adapter's frozen base: its matrices, and a reward model's head in full. Without one, everything. */
+export function trainableParameters(config: ModelConfig, lora: LoraConfig | null): Parameter[] {
+  return lora === null ? parametersOf(config) : [...loraParameters(config, lora), ...scoreParameters(config)];
+}
+
+/** The rest of the model. */
+export function frozenParameters(config: ModelConfig, lora: LoraConfig | null): Parameter[] {
+  const scores = new Set(scoreParameters(config).map(({ name }) => name));
+  return lora === null ? [] : parametersOf(config).filter(({ name }) => !scores.has(name));
 }
 
 /** Fills one fresh adapter matrix: A uniform in ±1/√in (PEFT's Kaiming initialisation), B zero, so that the model is unchanged. */

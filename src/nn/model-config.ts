@@ -28,6 +28,8 @@ export interface ModelConfig {
   readonly windows: readonly number[];
   readonly rope: RopeConfig;
   readonly maxPositions: number;
+  /** What reads the last hidden states: the vocabulary projection, or a score per token (a reward model). */
+  readonly head: "vocabulary" | "score";
   /** Standard deviation of fresh weights. */
   readonly initializerRange: number;
 }
@@ -53,6 +55,7 @@ const RawConfig = z.looseObject({
   layer_types: z.array(z.string()).nullish(),
   max_position_embeddings: positive.default(2048),
   initializer_range: z.number().positive().default(0.02),
+  architectures: z.array(z.string()).nullish(),
 });
 type RawConfig = z.infer<typeof RawConfig>;
 
@@ -140,6 +143,9 @@ export function parseModelConfig(json: unknown, source: string): ModelConfig {
     windows: windowsOf(raw, family, refuse),
     rope: parseRope(raw, { headWidth, maxPositions: raw.max_position_embeddings }, refuse),
     maxPositions: raw.max_position_embeddings,
+    head: raw.architectures?.some((name) => name.endsWith("ForSequenceClassification"))
+      ? "score"
+      : "vocabulary",
     initializerRange: raw.initializer_range,
   };
 }

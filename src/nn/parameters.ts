@@ -22,6 +22,8 @@ export type Projection = (typeof PROJECTIONS)[number];
 
 export const EMBEDDING = "model.embed_tokens.weight";
 export const FINAL_NORM = "model.norm.weight";
+/** A reward model's head, as transformers names it in sequence classification. */
+export const SCORE = "score.weight";
 
 /** The vocabulary projection: a matrix of its own, or the embedding again. */
 export function headName(config: ModelConfig): string {
@@ -56,6 +58,11 @@ export function hasBias(config: ModelConfig, projection: Projection): boolean {
   return projection === "self_attn.o_proj" ? config.outputBias : config.qkvBias;
 }
 
+/** The score's row, where the model is a reward model. */
+export function scoreParameters({ head, hiddenSize }: ModelConfig): Parameter[] {
+  return head === "score" ? [{ name: SCORE, shape: [1, hiddenSize], role: "head" }] : [];
+}
+
 export function parametersOf(config: ModelConfig): Parameter[] {
   const { hiddenSize, headWidth, vocabularySize } = config;
   const layers = Array.from({ length: config.layers }, (_, layer): Parameter[] => [
@@ -85,7 +92,8 @@ export function parametersOf(config: ModelConfig): Parameter[] {
     { name: EMBEDDING, shape: [vocabularySize, hiddenSize], role: "embedding" },
     ...layers.flat(),
     { name: FINAL_NORM, shape: [hiddenSize], role: "norm" },
-    ...(config.tiedEmbeddings
+    ...scoreParameters(config),
+    ...(config.tiedEmbeddings || config.head === "score"
       ? []
       : [{ name: "lm_head.weight", shape: [vocabularySize, hiddenSize], role: "head" as const }]),
   ];

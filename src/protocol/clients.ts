@@ -25,7 +25,7 @@ export interface LossOptions extends CallOptions {
 }
 
 export interface TrainingClient {
-  /** Logprobs of the targets and metrics, without touching gradients. */
+  /** Logprobs of the targets (scores, of losses that read those) and metrics, without touching gradients. */
   forward(data: readonly Datum[], lossFn: LossFnName, options?: LossOptions): Promise<ForwardBackwardOutput>;
   /**
    * Adds the gradients of the loss to those since the last `optimStep`. Logprobs of tokens without a gradient may be

@@ -8,10 +8,23 @@ export type TinkerLossFnName = z.infer<typeof TinkerLossFnName>;
 
 /**
  * Tinker's losses and ours: `grpo`, `gspo`, `rloo` and `weighted_cispo` weigh tokens, and know a KL to the reference and
- * an entropy bonus. An engine that lacks ours gets them in two passes (losses/two-pass.ts). All are plain sums over
+ * an entropy bonus; `dpo`, `cpo`, `simpo` and `orpo` compare neighbouring datums, chosen before rejected; `kto` judges each alone;
+ * `bradley_terry` trains the scores of a reward model. An engine that lacks ours gets them in two passes (losses/two-pass.ts). All are plain sums over
  * tokens and datums: nothing is averaged.
  */
-export const LossFnName = z.enum([...TinkerLossFnName.options, "grpo", "gspo", "rloo", "weighted_cispo"]);
+export const LossFnName = z.enum([
+  ...TinkerLossFnName.options,
+  "grpo",
+  "gspo",
+  "rloo",
+  "weighted_cispo",
+  "dpo",
+  "cpo",
+  "simpo",
+  "orpo",
+  "kto",
+  "bradley_terry",
+]);
 export type LossFnName = z.infer<typeof LossFnName>;
 
 /** Named numbers of a loss, such as `clip_low_threshold`. */
@@ -29,7 +42,7 @@ export const AdamParams = z.strictObject({
 });
 export type AdamParams = z.infer<typeof AdamParams>;
 
-/** One record of named tensors per datum, in order, and metrics whose names end in `:sum`, `:mean`, `:max`… */
+/** One record of named tensors per datum (`logprobs`, or `scores` of a reward model, and `elementwise_loss`), in order, and metrics whose names end in `:sum`, `:mean`, `:max`… */
 export interface ForwardBackwardOutput {
   readonly lossFnOutputs: readonly Readonly<Record<string, TensorData>>[];
   readonly metrics: Readonly<Record<string, number>>;

@@ -423,11 +423,11 @@ describe("a datum", () => {
       ],
       [
         () => client.forward([sound], "pg" as "ppo"), // a name that only untyped callers can give
-        'Cannot train with "pg": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro, grpo, gspo, rloo, weighted_cispo',
+        'Cannot train with "pg": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro, grpo, gspo, rloo, weighted_cispo, dpo, cpo, simpo, orpo, kto, bradley_terry',
       ],
       [
         () => client.forward([sound], "constructor" as "ppo"),
-        'Cannot train with "constructor": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro, grpo, gspo, rloo, weighted_cispo',
+        'Cannot train with "constructor": no such loss, expected one of cross_entropy, importance_sampling, ppo, cispo, dro, grpo, gspo, rloo, weighted_cispo, dpo, cpo, simpo, orpo, kto, bradley_terry',
       ],
       [
         () => client.forwardBackward([weighed], "grpo", { lossFnConfig: { kl_coef: 0.1 } }),

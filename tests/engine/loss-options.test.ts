@@ -84,42 +84,42 @@ describe.each(["native", "cpu"] as const)("temperature with %s operators", (runt
   });
 
   // The head is linear: its weights divided by T are the logits divided by T, and d/dW = (d/d(W/T)) / T.
-  it.each(Object.keys(LOSSES) as LossFnName[])(
-    "%s trains at 0.5 as it does with a head twice as large",
-    async (lossFn) => {
-      const temperature = 0.5;
-      const plain = await writeTinyModel(mkdtempSync(join(folder, "plain-")));
-      const scaled = mkdtempSync(join(folder, "scaled-"));
-      cpSync(plain, scaled, { recursive: true });
-      writeShardedSafetensors(
-        scaled,
-        [...readGoldenTensors(join(plain, "model.safetensors"))].map(([name, { shape, data }]) => ({
-          name,
-          shape,
-          dtype: "F32" as const,
-          read: () =>
-            name === "lm_head.weight" ? data.map((x) => x / temperature) : Float32Array.from(data),
-        })),
-      );
-      const [tempered, larger] = [
-        await TrainingEngine.create({ model: plain, runtime }),
-        await TrainingEngine.create({ model: scaled, runtime }),
-      ];
-      const [a, b] = [
-        await tempered.forwardBackward(datumsFor(lossFn), lossFn, { temperature }),
-        await larger.forwardBackward(datumsFor(lossFn), lossFn),
-      ];
-      expect(a.metrics["loss:sum"]).toBeCloseTo(b.metrics["loss:sum"]!, 3);
-      const actual = takeGradients(tempered, mkdtempSync(join(folder, "tempered-")));
-      const expected = new Map(takeGradients(larger, mkdtempSync(join(folder, "larger-"))).gradients);
-      const head = expected.get("lm_head.weight")!;
-      expected.set("lm_head.weight", { ...head, data: head.data.map((x) => x / temperature) });
-      expect(actual.norm).toBeGreaterThan(0.01);
-      expect(largestRelativeGap(actual.gradients, expected)).toBeLessThan(1e-5);
-      await tempered.close();
-      await larger.close();
-    },
-  );
+  it.each(
+    Object.values(LOSSES)
+      .filter(({ inputs, name }) => inputs.includes("advantages") || name === "cross_entropy")
+      .map(({ name }) => name as LossFnName),
+  )("%s trains at 0.5 as it does with a head twice as large", async (lossFn) => {
+    const temperature = 0.5;
+    const plain = await writeTinyModel(mkdtempSync(join(folder, "plain-")));
+    const scaled = mkdtempSync(join(folder, "scaled-"));
+    cpSync(plain, scaled, { recursive: true });
+    writeShardedSafetensors(
+      scaled,
+      [...readGoldenTensors(join(plain, "model.safetensors"))].map(([name, { shape, data }]) => ({
+        name,
+        shape,
+        dtype: "F32" as const,
+        read: () => (name === "lm_head.weight" ? data.map((x) => x / temperature) : Float32Array.from(data)),
+      })),
+    );
+    const [tempered, larger] = [
+      await TrainingEngine.create({ model: plain, runtime }),
+      await TrainingEngine.create({ model: scaled, runtime }),
+    ];
+    const [a, b] = [
+      await tempered.forwardBackward(datumsFor(lossFn), lossFn, { temperature }),
+      await larger.forwardBackward(datumsFor(lossFn), lossFn),
+    ];
+    expect(a.metrics["loss:sum"]).toBeCloseTo(b.metrics["loss:sum"]!, 3);
+    const actual = takeGradients(tempered, mkdtempSync(join(folder, "tempered-")));
+    const expected = new Map(takeGradients(larger, mkdtempSync(join(folder, "larger-"))).gradients);
+    const head = expected.get("lm_head.weight")!;
+    expected.set("lm_head.weight", { ...head, data: head.data.map((x) => x / temperature) });
+    expect(actual.norm).toBeGreaterThan(0.01);
+    expect(largestRelativeGap(actual.gradients, expected)).toBeLessThan(1e-5);
+    await tempered.close();
+    await larger.close();
+  });
 
   it.each([
     ["full precision", {}],

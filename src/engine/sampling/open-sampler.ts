@@ -28,6 +28,10 @@ export async function openSampler(
   const { threads } = options;
   const source = openWeightSource(options.model);
   try {
+    if (source.config.head === "score")
+      throw new UserError(
+        `Cannot sample from "${String(options.model)}": it is a reward model, which predicts no tokens, expected one that does`,
+      );
     const runtime = await createRuntime({ prefer: options.runtime ?? "native" });
     const spec = frozenSpec(options, source, runtime.lowering);
     const tensors = frozenTensors(spec, source, parametersOf(spec.config));

@@ -65,6 +65,9 @@ it("contradictions are refused, with the way out", () => {
     "expected at most as many updates as groups",
   );
   expect(refusal("quantise: {}\n")).toContain("Add lora: {}");
+  expect(refusal("maxTokens: 64\noverlongPenalty: { cacheLength: 65 }\n")).toContain(
+    "overlongPenalty.cacheLength is 65 and maxTokens 64, expected no more than maxTokens",
+  );
   expect(refusal("lora: {}\nadapter: a\n")).toContain("expected one of them");
 });
 

@@ -74,6 +74,10 @@ const DynamicSampling = z.strictObject({
     .describe("Groups drawn for a step at most, as a multiple of promptsPerStep"),
 });
 
+const OverlongPenalty = z.strictObject({
+  cacheLength: positive.describe("Tokens before maxTokens over which the reward falls by 1"),
+});
+
 const CurriculumConfig = z.strictObject({
   tag: name.default("hardness").describe("Tag of the tasks that says their level"),
   order: z.array(name).min(2).describe("Its values, from the one to begin with to the last"),
@@ -218,6 +222,9 @@ const Fields = z.strictObject({
   dynamicSampling: DynamicSampling.optional().describe(
     "DAPO: draws further prompts where rewards are all equal; `dynamicSampling: {}` takes its default",
   ),
+  overlongPenalty: OverlongPenalty.optional().describe(
+    "DAPO: takes up to 1 off the reward of a completion that comes near maxTokens",
+  ),
   curriculum: CurriculumConfig.optional().describe("Begins with the easy tasks"),
   maxInvalidShare: share
     .default(0.1)
@@ -316,6 +323,13 @@ function contradictions(config: Fields): Contradiction[] {
     refuse(
       ["updatesPerEpoch"],
       `updatesPerEpoch is ${updatesPerEpoch} and promptsPerStep ${promptsPerStep}, expected at most as many updates as groups`,
+    );
+  }
+  const { maxTokens, overlongPenalty } = config;
+  if (overlongPenalty !== undefined && overlongPenalty.cacheLength > maxTokens) {
+    refuse(
+      ["overlongPenalty"],
+      `overlongPenalty.cacheLength is ${overlongPenalty.cacheLength} and maxTokens ${maxTokens}, expected no more than maxTokens: else an empty completion is overlong. DAPO's is a fifth of the limit`,
     );
   }
   if (quantise !== "none" && lora === undefined && adapter === undefined) {

@@ -1,9 +1,15 @@
 /** The rollouts of a step: which tasks, their groups, and further prompts in place of groups that teach nothing. */
-import { dynamicSampling } from "../algorithms/index.js";
+import { dynamicSampling, overlongPenalty } from "../algorithms/index.js";
 import { Random } from "../base/index.js";
 import type { EnvSet, EnvTask } from "../envs/index.js";
 import type { SamplingClient } from "../protocol/index.js";
-import { collectGroups, type PromptFormat, rewardValue, type TrajectoryGroup } from "../rollouts/index.js";
+import {
+  collectGroups,
+  type PromptFormat,
+  rewardValue,
+  type Trajectory,
+  type TrajectoryGroup,
+} from "../rollouts/index.js";
 import { validGroups } from "./batch-statistics.js";
 import type { RlConfig } from "./rl-config.js";
 import type { TaskCursor, TaskPlan } from "./task-plan.js";
@@ -24,6 +30,7 @@ export type RolloutConfig = Pick<
   | "maxTurns"
   | "seed"
   | "dynamicSampling"
+  | "overlongPenalty"
   | "maxInvalidShare"
   | "rolloutTimeoutSeconds"
 >;
@@ -64,7 +71,8 @@ export async function rollOutStep(
   const drawMore = async (count: number): Promise<void> => {
     const drawn = plan.draw(next, count, progress);
     next = drawn.next;
-    all.push(...(await rollOut(source, config, { tasks: drawn.tasks, step, round: rounds, signal })));
+    const groups = await rollOut(source, config, { tasks: drawn.tasks, step, round: rounds, signal });
+    all.push(...groups.map((group) => withOverlongPenalty(group, config)));
     rounds++;
   };
   await drawMore(promptsPerStep);
@@ -91,7 +99,7 @@ export async function rollOutStep(
 /** One group per task. `isGreedy` takes the likeliest token, in groups of one. */
 export async function rollOut(
   { sampler, set, format }: RolloutSource,
-  config: Omit<RolloutConfig, "promptsPerStep" | "dynamicSampling">,
+  config: Omit<RolloutConfig, "promptsPerStep" | "dynamicSampling" | "overlongPenalty">,
   {
     tasks,
     purpose,
@@ -125,4 +133,23 @@ export async function rollOut(
     deadlineMs: 1000 * rolloutTimeoutSeconds,
     ...(signal === undefined ? {} : { signal }),
   });
+}
+
+/** The penalty is a component of the reward like any other; validation, which rolls out by itself, has none. */
+function withOverlongPenalty(
+  group: TrajectoryGroup,
+  { overlongPenalty: given, maxTokens }: Pick<RolloutConfig, "overlongPenalty" | "maxTokens">,
+): TrajectoryGroup {
+  if (given === undefined) return group;
+  const limits = { maxLength: maxTokens, cacheLength: given.cacheLength };
+  const penalised = (trajectory: Trajectory): Trajectory => {
+    const { reward, spans } = trajectory;
+    if (reward.kind === "invalid") return trajectory;
+    const score = spans
+      .filter(({ source }) => source === "sampled")
+      .reduce((total, { start, end }) => total + overlongPenalty(end - start, limits), 0);
+    const components = [...reward.components, { name: "overlong", score, weight: 1 }];
+    return { ...trajectory, reward: { ...reward, value: reward.value + score, components } };
+  };
+  return { ...group, trajectories: group.trajectories.map(penalised) };
 }

@@ -274,6 +274,23 @@ it("groups whose rewards are all equal make no update; dynamic sampling draws ot
   });
 });
 
+it("overlongPenalty takes from the rewards that are learned from, as a component, and from no validation", async () => {
+  const made = fakes();
+  const options = optionsOf(made, { overlongPenalty: { cacheLength: 5 }, validation: { every: 1 } });
+  // Of at most 7 tokens the first 2 are free; completions of 4 are 2 of the next 5 too long.
+  const sampler: SamplingClient = {
+    ...made.sampler,
+    sample: (prompt, params, more) => made.sampler.sample(prompt, { ...params, maxTokens: 4 }, more),
+  };
+  const source = { ...options.source, sampler };
+  await runRl({ ...options, source, validationTasks: options.tasks.slice(0, 2) });
+  const metrics = made.recorder.logged.get(1)!;
+  expect(metrics["rewards/overlong/mean"]).toBeCloseTo(-0.4, 12);
+  expect(metrics["reward"]).toBeCloseTo(metrics["rewards/right/mean"]! - 0.4, 12);
+  // Greedy answers to "a" are three of six letters.
+  expect(metrics["validation/reward"]).toBe(0.5);
+});
+
 it("a guard lowers the learning rate, goes back to the best checkpoint, or stops", async () => {
   const acts = (action: string, maxSteps: number) => {
     const made = fakes({ gradNorm: () => 50 });

@@ -6,7 +6,6 @@
  * A token's numbers depend on its own sequence alone, to the last bit: not on which others are computed with it.
  * Work is cut into (tokens of one sequence, group of heads).
  */
-#include <stdatomic.h>
 #include <string.h>
 
 #include "hone.h"
@@ -43,8 +42,8 @@ typedef struct {
   const int32_t *tables, *sequences, *positions;
   piece *pieces;
   int64_t count;
+  int64_t heads_per_unit;
   int stores_itself;
-  atomic_int failed;
   void (*attend)(const hone_decode_rows *, float *);
 } decode_run;
 
@@ -82,17 +81,12 @@ static void store_unit(void *arg, int64_t index) {
   for (int64_t t = work->first; t < work->first + work->count; t++) store(run, t, index % run->shape->kv_heads);
 }
 
-static void unit(void *arg, int64_t index) {
-  decode_run *run = arg;
+static void attend(const decode_run *run, const piece *work, int64_t head) {
   const hone_decode_attention *s = run->shape;
-  const piece *work = &run->pieces[index / s->kv_heads];
-  const int64_t head = index % s->kv_heads, group = s->heads / s->kv_heads, padded = (s->width + 15) / 16 * 16;
+  const int64_t group = s->heads / s->kv_heads, padded = (s->width + 15) / 16 * 16;
   if (run->stores_itself) store(run, work->first, head);
-  float *scratch = hone_take((size_t)(MOST_ROWS * padded) * sizeof(float));
-  if (scratch == NULL) {
-    atomic_store(&run->failed, 1);
-    return;
-  }
+  /* Small enough for the stack, and taken too often for a lock. */
+  float scratch[MOST_ROWS * MOST_WIDTH] __attribute__((aligned(64)));
   hone_decode_rows rows = {.width = s->width,
                            .padded = padded,
                            .page_stride = s->kv_heads * s->width * HONE_CACHE_PAGE,
@@ -112,7 +106,12 @@ static void unit(void *arg, int64_t index) {
     }
     run->attend(&rows, scratch);
   }
-  hone_give(scratch);
+}
+
+static void unit(void *arg, int64_t index) {
+  const decode_run *run = arg;
+  const int64_t shares = run->shape->kv_heads / run->heads_per_unit, first = index % shares * run->heads_per_unit;
+  for (int64_t head = first; head < first + run->heads_per_unit; head++) attend(run, &run->pieces[index / shares], head);
 }
 
 hone_status hone_decode_attention_forward(hone_pool *pool, const hone_decode_attention *shape, const float *q,
@@ -135,7 +134,9 @@ hone_status hone_decode_attention_forward(hone_pool *pool, const hone_decode_att
   run.stores_itself = 1;
   for (int64_t t = 0; t < shape->tokens; t++) run.stores_itself &= sequences[t] == t;
   if (!run.stores_itself) pool->run(pool, run.count * shape->kv_heads, store_unit, &run);
-  pool->run(pool, run.count * shape->kv_heads, unit, &run);
+  /* Where there are sequences enough to share out, their heads need not be. */
+  run.heads_per_unit = run.count >= 8 * pool->threads ? shape->kv_heads : 1;
+  pool->run(pool, run.count * shape->kv_heads / run.heads_per_unit, unit, &run);
   hone_give(run.pieces);
-  return atomic_load(&run.failed) ? HONE_NO_MEMORY : HONE_OK;
+  return HONE_OK;
 }

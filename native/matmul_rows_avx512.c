@@ -14,8 +14,9 @@
 #define COLUMNS 32
 /* Turned numbers of W that stay in the first cache: this much of k, COLUMNS wide. */
 #define CHUNK 128
+#define USUAL_ROWS 64
 /* Fewer multiplications than this are not worth a second body of the pool. */
-#define LEAST_WORK 200000
+#define LEAST_WORK 100000
 
 typedef struct {
   int64_t m, n, k;
@@ -119,12 +120,13 @@ HONE_TARGET_AVX512 static void put(const rows_run *run, int64_t column, const fl
 HONE_TARGET_AVX512 static void unit(void *arg, int64_t index) {
   rows_run *run = arg;
   const int64_t sums_size = run->m * COLUMNS;
-  float *turned = hone_take((size_t)(CHUNK * COLUMNS + sums_size) * sizeof(float));
-  if (turned == NULL) {
+  /* On the stack where it fits: bodies are short, and would wait for each other at the lock of temporary memory. */
+  float turned[CHUNK * COLUMNS] __attribute__((aligned(64))), own[USUAL_ROWS * COLUMNS] __attribute__((aligned(64)));
+  float *sums = run->m <= USUAL_ROWS ? own : hone_take((size_t)sums_size * sizeof(float));
+  if (sums == NULL) {
     atomic_store(&run->failed, 1);
     return;
   }
-  float *sums = turned + CHUNK * COLUMNS;
   const int64_t end = smaller((index + 1) * run->blocks_per_unit * COLUMNS, run->n);
   for (int64_t column = index * run->blocks_per_unit * COLUMNS; column < end; column += COLUMNS) {
     for (int64_t i = 0; i < sums_size; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
@@ -136,7 +138,7 @@ HONE_TARGET_AVX512 static void unit(void *arg, int64_t index) {
     }
     put(run, column, sums);
   }
-  hone_give(turned);
+  if (sums != own) hone_give(sums);
 }
 
 int hone_gemm_rows_avx512(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,

@@ -1,17 +1,23 @@
 /** A compiled graph behind a session: binds the symbolic axes of a call and knows the shapes of what comes out. */
-import { bindShapes, type OnnxModel, resolveShape, type Shape } from "../graph/index.js";
+import { bindShapes, type NamedValue, type OnnxModel, resolveShape, type Shape } from "../graph/index.js";
 import { BYTES_PER_ELEMENT, type DType, type HostTensor, hostTensor, sizeOf } from "../tensor/index.js";
 import type { NamedTensors, Runtime, Session, SessionOptions } from "./session/index.js";
 
 export class Executable {
   readonly #model: OnnxModel;
   readonly #session: Session;
+  /** `isSized`: the graph leaves a size of it open. */
+  readonly #inputs: readonly (NamedValue & { readonly isSized: boolean })[];
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
 
   private constructor(model: OnnxModel, session: Session) {
     this.#model = model;
     this.#session = session;
+    this.#inputs = model.inputs.map((input) => ({
+      ...input,
+      isSized: input.shape.some((dim) => typeof dim === "string"),
+    }));
     this.inputNames = model.inputs.map(({ name }) => name);
     this.outputNames = model.outputs.map(({ name }) => name);
   }
@@ -32,19 +38,16 @@ export class Executable {
     const fed: Record<string, HostTensor> = {};
     const sized: { readonly name: string; readonly declared: Shape; readonly actual: readonly number[] }[] =
       [];
-    for (const { name, dtype, shape } of this.#model.inputs) {
+    for (const { name, dtype, shape, isSized } of this.#inputs) {
       const tensor = inputs[name];
       if (tensor === undefined) throw new Error(`internal: cannot run graph: input "${name}" is missing`);
       if (tensor.dtype !== dtype) {
         throw new Error(`internal: cannot run graph: input "${name}" is ${tensor.dtype}, expected ${dtype}`);
       }
       fed[name] = tensor;
-      const isSized = shape.some((dim) => typeof dim === "string");
-      const differs =
-        shape.length !== tensor.shape.length || shape.some((dim, axis) => dim !== tensor.shape[axis]);
-      // Weights, of which there are many, need no more than a look: this throws, and says what differs.
-      if (!isSized && differs) bindShapes([{ name, declared: shape, actual: tensor.shape }]);
       if (isSized) sized.push({ name, declared: shape, actual: tensor.shape });
+      // Weights are many, and need no more than a look: this throws, and says what differs.
+      else if (!sameShape(shape, tensor.shape)) bindShapes([{ name, declared: shape, actual: tensor.shape }]);
     }
     const bindings = bindShapes(sized);
     for (const { name, shape } of this.#model.shapeInputs) {
@@ -67,6 +70,10 @@ export class Executable {
   release(): void {
     this.#session.release();
   }
+}
+
+function sameShape(declared: Shape, actual: readonly number[]): boolean {
+  return declared.length === actual.length && declared.every((dim, axis) => dim === actual[axis]);
 }
 
 /** Zeros of a dtype, in memory outside the JavaScript heap. */

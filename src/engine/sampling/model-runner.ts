@@ -43,6 +43,7 @@ export class ModelRunner {
   readonly #model: SamplingModel;
   readonly #cache: KvCache;
   readonly #executables = new Map<string, Promise<Executable>>();
+  readonly #fixed = new Map<string | null, Record<string, HostTensor>>();
   #angles: { readonly rows: number; readonly cos: HostTensor; readonly sin: HostTensor };
   #logits = new Float32Array(0);
 
@@ -72,7 +73,7 @@ export class ModelRunner {
     if (this.#logits.length < rows) this.#logits = new Float32Array(rows);
     const logits = this.#logits.subarray(0, rows);
     const outputs = await executable.run(
-      { ...tensors, ...this.#cache.tensors, ...inputs },
+      Object.assign(this.#fixedInputs(adapter, tensors), inputs),
       executable.outputNames,
       { logits: hostTensor("float32", [continuations.length, config.vocabularySize], logits) },
     );
@@ -84,6 +85,16 @@ export class ModelRunner {
       ),
       promptLogprobs: scores ? splitScores(continuations, outputs["promptLogprobs"]!) : [],
     };
+  }
+
+  /** Weights and cache, by the names of inputs; a step's own are put in beside them, over those of the step before. */
+  #fixedInputs(adapter: string | null, tensors: SamplingModel["tensors"]): Record<string, HostTensor> {
+    let fixed = this.#fixed.get(adapter);
+    if (fixed === undefined) {
+      fixed = { ...tensors, ...this.#cache.tensors };
+      this.#fixed.set(adapter, fixed);
+    }
+    return fixed;
   }
 
   async close(): Promise<void> {

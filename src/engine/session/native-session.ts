@@ -22,8 +22,6 @@ export interface OrtContext {
  */
 interface Handle {
   readonly value: Pointer;
-  /** What it was made for: the very same tensor need not be looked at again. */
-  readonly tensor: WeakRef<HostTensor>;
   readonly address: Pointer;
   readonly dtype: HostTensor["dtype"];
   readonly shape: readonly number[];
@@ -112,7 +110,6 @@ export class NativeSession implements Session {
   }
 
   #handleOf(slot: Slot, tensor: HostTensor): Pointer {
-    if (slot.handle?.tensor.deref() === tensor) return slot.handle.value;
     const { dtype, shape, data } = tensor;
     const size = sizeOf(shape);
     if (data.length !== size || data.BYTES_PER_ELEMENT !== BYTES_PER_ELEMENT[dtype]) {
@@ -124,10 +121,7 @@ export class NativeSession implements Session {
     // onnxruntime refuses null, which an empty array may have for an address.
     const address = koffi.address(size === 0 ? NOTHING : data);
     const kept = slot.handle;
-    if (kept?.address === address && kept.dtype === dtype && sameShape(kept.shape, shape)) {
-      slot.handle = { ...kept, tensor: new WeakRef(tensor) };
-      return kept.value;
-    }
+    if (kept?.address === address && kept.dtype === dtype && sameShape(kept.shape, shape)) return kept.value;
     const { ort, cpuMemory } = this.#context;
     const out = new BigUint64Array(1);
     const status = ort.createTensorWithData(
@@ -141,7 +135,7 @@ export class NativeSession implements Session {
     );
     ort.check(status, `Cannot run session: "${slot.name}"`);
     if (kept !== undefined) ort.releaseValue(kept.value);
-    slot.handle = { value: out[0]!, tensor: new WeakRef(tensor), address, dtype, shape: [...shape] };
+    slot.handle = { value: out[0]!, address, dtype, shape: [...shape] };
     return slot.handle.value;
   }
 

@@ -80,7 +80,6 @@ function nearGroups(records: readonly DataRecord[], threshold: number): number[]
   const signatures = shingled.map((one) => signatureOf(one, seeds));
   const clusters = new Clusters(records.length);
   for (let band = 0; band < BANDS; band++) {
-    // Of each bucket, one member of every cluster that has been met: who is near one of them joins it.
     const buckets = new Map<string, number[]>();
     signatures.forEach((signature, i) => {
       const at = band * ROWS_PER_BAND;
@@ -88,10 +87,11 @@ function nearGroups(records: readonly DataRecord[], threshold: number): number[]
       const members = buckets.get(key) ?? [];
       buckets.set(key, members);
       for (const other of members) {
+        // Near is not transitive: who is not near one member of a cluster may be near another.
         if (clusters.find(other) === clusters.find(i)) continue;
         if (isNear(shingled[other]!, shingled[i]!, threshold)) clusters.join(other, i);
       }
-      if (!members.some((other) => clusters.find(other) === clusters.find(i))) members.push(i);
+      members.push(i);
     });
   }
   return clusters.groups();

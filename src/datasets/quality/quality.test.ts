@@ -83,8 +83,8 @@ describe("findDuplicates()", () => {
       const random = new Random(seed);
       // Texts that change a few words of one of six originals: similarities from 0.3 to 1.
       const rows = Array.from({ length: 60 }, () => {
-        const words = numbered(1000 * random.integer(6), 80).split(" ");
-        for (let n = random.integer(5); n > 0; n--) words[random.integer(80)] = `x${random.integer(1e6)}`;
+        const words = numbered(1000 * random.integer(6), 160).split(" ");
+        for (let n = 1 + random.integer(4); n > 0; n--) words[random.integer(160)] = `x${random.integer(1e6)}`;
         return { text: words.join(" ") };
       });
       const expected = new Set<string>();

@@ -166,6 +166,25 @@ it("evaluateSpider() leaves broken comparisons out, and stops when there are man
   );
 });
 
+it("evaluateSpider() compares nothing more once an example cannot be evaluated", async () => {
+  const examples = Array.from({ length: 200 }, (_, i) => ({
+    ...{ id: `q${i}`, question: "?", sql: GOLD.city, database: "shop" },
+    tags: { hardness: "easy" as const },
+  }));
+  const predictions = new Map(examples.slice(1).map(({ id }) => [id, GOLD.city]));
+  let compared = 0;
+  const executor = {
+    compare: async () => {
+      compared++;
+      return { kind: "invalid" as const, message: "slow" };
+    },
+  };
+  const evaluation = { model: "m", examples, predictions, databases, executor, concurrency: 4 };
+  await expect(evaluateSpider(evaluation)).rejects.toThrow('example "q0" has no prediction');
+  await new Promise((resolve) => setImmediate(resolve)); // whatever went on would be through by now
+  expect(compared).toBeLessThanOrEqual(3);
+});
+
 it("writeSpiderReport() writes JSON, Markdown and one HTML file that runs and loads nothing", async () => {
   const nasty = "<script>alert(1)</script> | `x`";
   const before = await evaluated(

@@ -93,7 +93,12 @@ export async function evaluateSpider(evaluation: SpiderEvaluation): Promise<Spid
   const work = async (): Promise<void> => {
     while (next < examples.length) {
       const at = next++;
-      items[at] = await evaluateItem(examples[at]!, evaluation, keyMaps);
+      try {
+        items[at] = await evaluateItem(examples[at]!, evaluation, keyMaps);
+      } catch (error) {
+        next = examples.length; // the others begin nothing more
+        throw error;
+      }
     }
   };
   await Promise.all(Array.from({ length: Math.max(1, concurrency) }, work));

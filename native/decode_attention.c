@@ -17,7 +17,7 @@
 typedef struct hone_decode_rows {
   int64_t count, width, padded, page_stride, window;
   float scale;
-  const int32_t *pages;           /* of the sequence */
+  const int32_t *pages[MOST_ROWS]; /* of each row's sequence */
   const float *keys, *values;     /* of page 0, at this head */
   const float *q[MOST_ROWS];
   float *o[MOST_ROWS];
@@ -27,7 +27,7 @@ typedef struct hone_decode_rows {
 #define HONE_KERNELS "decode_attention.kernels.h"
 #include "each_isa.h"
 
-/* Tokens of one sequence that lie side by side: [first, first + count). */
+/* Tokens that lie side by side, of one sequence or of several that begin with the same page: [first, first + count). */
 typedef struct {
   int64_t first, count;
 } piece;
@@ -84,7 +84,8 @@ static void store_unit(void *arg, int64_t index) {
 static void attend(const decode_run *run, const piece *work, int64_t head) {
   const hone_decode_attention *s = run->shape;
   const int64_t group = s->heads / s->kv_heads, padded = (s->width + 15) / 16 * 16;
-  if (run->stores_itself) store(run, work->first, head);
+  if (run->stores_itself)
+    for (int64_t t = work->first; t < work->first + work->count; t++) store(run, t, head);
   /* Small enough for the stack, and taken too often for a lock. */
   float scratch[MOST_ROWS * MOST_WIDTH] __attribute__((aligned(64)));
   hone_decode_rows rows = {.width = s->width,
@@ -92,7 +93,6 @@ static void attend(const decode_run *run, const piece *work, int64_t head) {
                            .page_stride = s->kv_heads * s->width * HONE_CACHE_PAGE,
                            .window = s->window,
                            .scale = s->scale,
-                           .pages = run->tables + run->sequences[work->first] * s->table_width,
                            .keys = run->keys + head * s->width * HONE_CACHE_PAGE,
                            .values = run->values + head * s->width * HONE_CACHE_PAGE};
   /* The rows of one head after another are tokens, those of one token after another heads. */
@@ -103,6 +103,7 @@ static void attend(const decode_run *run, const piece *work, int64_t head) {
       rows.q[r] = run->q + at;
       rows.o[r] = run->o + at;
       rows.positions[r] = run->positions[t];
+      rows.pages[r] = run->tables + run->sequences[t] * s->table_width;
     }
     run->attend(&rows, scratch);
   }
@@ -112,6 +113,16 @@ static void unit(void *arg, int64_t index) {
   const decode_run *run = arg;
   const int64_t shares = run->shape->kv_heads / run->heads_per_unit, first = index % shares * run->heads_per_unit;
   for (int64_t head = first; head < first + run->heads_per_unit; head++) attend(run, &run->pieces[index / shares], head);
+}
+
+/* Whether token t is best computed with the piece before it. */
+static int goes_with_last(const decode_run *run, int64_t t) {
+  const hone_decode_attention *s = run->shape;
+  const int64_t count = run->pieces[run->count - 1].count;
+  if (run->sequences[t] == run->sequences[t - 1]) return count < TOKENS_PER_PIECE;
+  /* Samples of one prompt: its keys and values are read once for all rows that go through them together. */
+  return (count + 1) * (s->heads / s->kv_heads) <= MOST_ROWS &&
+         run->tables[run->sequences[t] * s->table_width] == run->tables[run->sequences[t - 1] * s->table_width];
 }
 
 hone_status hone_decode_attention_forward(hone_pool *pool, const hone_decode_attention *shape, const float *q,
@@ -126,8 +137,7 @@ hone_status hone_decode_attention_forward(hone_pool *pool, const hone_decode_att
   run.pieces = hone_take((size_t)shape->tokens * sizeof(piece));
   if (run.pieces == NULL) return HONE_NO_MEMORY;
   for (int64_t t = 0; t < shape->tokens; t++) {
-    piece *last = &run.pieces[run.count - 1];
-    if (run.count > 0 && sequences[t] == sequences[t - 1] && last->count < TOKENS_PER_PIECE) last->count++;
+    if (run.count > 0 && goes_with_last(&run, t)) run.pieces[run.count - 1].count++;
     else run.pieces[run.count++] = (piece){t, 1};
   }
   /* One token a sequence sees only what its own unit stores; else all must be there before the first is attended to. */

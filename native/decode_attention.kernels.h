@@ -9,7 +9,7 @@
 
 /* Number `key` of a page's keys or values: its page, and where in it. */
 HONE_INLINE const float *HONE_NAME(page_of)(const hone_decode_rows *s, const float *base, int64_t key) {
-  return base + s->pages[key / HONE_CACHE_PAGE] * s->page_stride;
+  return base + s->pages[0][key / HONE_CACHE_PAGE] * s->page_stride;
 }
 
 /* scores[r][n] = q[r] . k[key + n], for `vectors` vectors of keys from `key`. */
@@ -117,6 +117,36 @@ HONE_INLINE void HONE_NAME(decode_block)(const hone_decode_rows *s, const int ro
   if (d < s->width) HONE_NAME(decode_mix)(s, rows, 1, s->width - d, d, key, keys, scores, keep, acc);
 }
 
+/* The block at `key` for rows that find it in the same pages. */
+HONE_INLINE void HONE_NAME(decode_together)(const hone_decode_rows *s, int64_t key, float *most, float *total, float *acc) {
+  int64_t last = s->positions[0];
+  for (int64_t r = 1; r < s->count; r++)
+    if (s->positions[r] > last) last = s->positions[r];
+  if (key > last) return;
+  const int64_t keys = last + 1 - key < BLOCK_KEYS ? last + 1 - key : BLOCK_KEYS;
+  switch (s->count) {
+    case 1: HONE_NAME(decode_block)(s, 1, key, keys, most, total, acc); break;
+    case 2: HONE_NAME(decode_block)(s, 2, key, keys, most, total, acc); break;
+    case 3: HONE_NAME(decode_block)(s, 3, key, keys, most, total, acc); break;
+    default: HONE_NAME(decode_block)(s, 4, key, keys, most, total, acc); break;
+  }
+}
+
+/* Whether all rows that see keys of the block at `key` find them in the same pages. */
+HONE_INLINE int HONE_NAME(same_pages)(const hone_decode_rows *s, int64_t key) {
+  for (int64_t r = 1; r < s->count; r++) {
+    if (s->pages[r] == s->pages[0]) continue;
+    const int64_t nearer = s->positions[r] < s->positions[0] ? s->positions[r] : s->positions[0];
+    const int64_t farther = s->positions[r] < s->positions[0] ? s->positions[0] : s->positions[r];
+    const int64_t end = key + BLOCK_KEYS - 1 < farther ? key + BLOCK_KEYS - 1 : farther;
+    /* Pages of the one that is behind are looked at no further than it has any. */
+    if (end > nearer) return 0;
+    for (int64_t page = key / HONE_CACHE_PAGE; page <= end / HONE_CACHE_PAGE; page++)
+      if (s->pages[r][page] != s->pages[0][page]) return 0;
+  }
+  return 1;
+}
+
 /* o of the rows: `acc` holds their sums, [MOST_ROWS][padded]. */
 static void HONE_NAME(decode_rows)(const hone_decode_rows *s, float *acc) {
   float most[MOST_ROWS], total[MOST_ROWS];
@@ -129,15 +159,17 @@ static void HONE_NAME(decode_rows)(const hone_decode_rows *s, float *acc) {
   }
   memset(acc, 0, (size_t)(s->count * s->padded) * sizeof(float));
   int64_t key = s->window > 0 && first >= s->window ? (first - s->window + 1) / BLOCK_KEYS * BLOCK_KEYS : 0;
-  for (; key <= last; key += BLOCK_KEYS) {
-    const int64_t keys = last + 1 - key < BLOCK_KEYS ? last + 1 - key : BLOCK_KEYS;
-    switch (s->count) {
-      case 1: HONE_NAME(decode_block)(s, 1, key, keys, most, total, acc); break;
-      case 2: HONE_NAME(decode_block)(s, 2, key, keys, most, total, acc); break;
-      case 3: HONE_NAME(decode_block)(s, 3, key, keys, most, total, acc); break;
-      default: HONE_NAME(decode_block)(s, 4, key, keys, most, total, acc); break;
+  for (; key <= last && HONE_NAME(same_pages)(s, key); key += BLOCK_KEYS) HONE_NAME(decode_together)(s, key, most, total, acc);
+  if (key <= last)
+    for (int64_t r = 0; r < s->count; r++) {
+      hone_decode_rows one = *s;
+      one.count = 1;
+      one.pages[0] = s->pages[r];
+      one.q[0] = s->q[r];
+      one.positions[0] = s->positions[r];
+      for (int64_t at = key; at <= s->positions[r]; at += BLOCK_KEYS)
+        HONE_NAME(decode_together)(&one, at, most + r, total + r, acc + r * s->padded);
     }
-  }
   for (int64_t r = 0; r < s->count; r++) {
     const vf by = vf_set(1.0f / total[r]);
     int64_t d = 0;

@@ -131,6 +131,73 @@ describe.skipIf(missing !== undefined)(
       });
     });
 
+    describe.each(isas)("on $name", ({ isa }) => {
+      it.each([
+        [1, 1, 0],
+        [2, 1, 0],
+        [6, 2, 0],
+        [2, 2, 100],
+      ])(
+        "sequences of %i/%i heads that share pages (window %i) compute what each does alone",
+        (heads, kvHeads, window) => {
+          kernels.limit(isa);
+          const random = new Random(8);
+          const [width, shared, forks] = [12, 9, 7];
+          const page = CACHE_PAGE * kvHeads * width;
+          const pages = shared + 3 * forks;
+          const filled = [0, 1].map(() => Float32Array.from(normals(random, pages * page))) as [
+            Float32Array,
+            Float32Array,
+          ];
+          const tableWidth = shared + 3;
+          const tables = Int32Array.from({ length: forks * tableWidth }, (_, i) => {
+            const [fork, at] = [Math.floor(i / tableWidth), i % tableWidth];
+            return at < shared ? shared - 1 - at : shared + 3 * fork + at - shared;
+          });
+          // Some have just left what they share, others are pages further.
+          const positions = Array.from({ length: forks }, (_, fork) => shared * CACHE_PAGE + 7 * fork);
+          const numbers = (count: number): Float32Array =>
+            Float32Array.from(normals(random, forks * count * width));
+          const [q, k, v] = [numbers(heads), numbers(kvHeads), numbers(kvHeads)];
+          const step = (which: readonly number[]): Float32Array => {
+            const rows = (x: Float32Array): Float32Array =>
+              Float32Array.from(
+                which.flatMap((fork) => [
+                  ...x.subarray((fork * x.length) / forks, ((fork + 1) * x.length) / forks),
+                ]),
+              );
+            const o = new Float32Array(which.length * heads * width);
+            const shape = {
+              heads,
+              kv_heads: kvHeads,
+              width,
+              window,
+              pages,
+              table_width: tableWidth,
+              scale: 0.3,
+            };
+            kernels.run(
+              "decode_attention_forward",
+              { ...shape, tokens: which.length, sequences: which.length },
+              ...[rows(q), rows(k), rows(v), filled[0].slice(), filled[1].slice()],
+              Int32Array.from(
+                which.flatMap((fork) => [...tables.subarray(fork * tableWidth, (fork + 1) * tableWidth)]),
+              ),
+              Int32Array.from(which, (_, i) => i),
+              Int32Array.from(which, (fork) => positions[fork]!),
+              o,
+            );
+            return o;
+          };
+          const all = positions.map((_, fork) => fork);
+          const alone = all.flatMap((fork) => [...step([fork])]);
+          expect([...step(all)]).toEqual(alone);
+          expect(new Set(alone).size).toBe(alone.length);
+          kernels.limit(isas.at(-1)!.isa);
+        },
+      );
+    });
+
     it("refuses a page that is not there, a sequence and a place beyond the table", () => {
       const test = CASES[0]!;
       const { shape, tables, q, k, v } = inputsOf(test);

@@ -12,6 +12,7 @@ import { DEFAULT_SETTINGS, PolicySettings } from "./settings.js";
 
 export { type AggregationContext, tokenWeights } from "./aggregation.js";
 export type { Advantages, Algorithm, AlgorithmState } from "./algorithm.js";
+export { type CompletionFigures, completionMetrics } from "./completion-metrics.js";
 export { dynamicSampling, type SamplingDecision, type SamplingLedger } from "./dynamic-sampling.js";
 export { groupAdvantages, hasSpread, multiObjectiveAdvantages } from "./group-advantages.js";
 export { type ImportanceWeights, importanceWeights } from "./importance-correction.js";

@@ -1,6 +1,6 @@
 /** What a batch of rollouts says before it is trained on, by the names that users of TRL know. */
 import { mean } from "../base/index.js";
-import { hasSpread, spread } from "./group-advantages.js";
+import { completionMetrics } from "./completion-metrics.js";
 import type { PolicySequence } from "./policy-sequence.js";
 
 /** What `policyBatch` read of a valid completion. */
@@ -17,7 +17,15 @@ export function policyMetrics(
   valid: readonly ReadSequence[],
 ): Record<string, number> {
   const sequences = groups_P_G.flat();
-  const metrics: Record<string, number> = {};
+  const metrics = completionMetrics(
+    groups_P_G.map((group) =>
+      group.map(({ reward, sampled_T, isTruncated = false }) => ({
+        reward,
+        length: sampled_T.reduce((a, b) => a + b, 0),
+        isTruncated,
+      })),
+    ),
+  );
   const put = (
     name: string,
     values: readonly number[],
@@ -25,32 +33,9 @@ export function policyMetrics(
   ): void => {
     if (values.length > 0) metrics[name] = reduce(values);
   };
-  const rewards = valid.map(({ sequence }) => sequence.reward!);
-  put("reward", rewards, mean);
-  put("reward_std", rewards, spread);
-  const flat = groups_P_G.flatMap((group) => {
-    const rewards_G = group.flatMap(({ reward }) => (reward === null ? [] : [reward]));
-    return rewards_G.map(() => Number(!hasSpread(rewards_G)));
-  });
-  put("frac_reward_zero_std", flat, mean);
   put(
     "frac_reward_invalid",
     sequences.map(({ reward }) => Number(reward === null)),
-    mean,
-  );
-  const lengthOf = ({ sampled_T }: PolicySequence): number => sampled_T.reduce((a, b) => a + b, 0);
-  for (const [what, chosen] of [
-    ["length", sequences],
-    ["terminated_length", sequences.filter(({ isTruncated = false }) => !isTruncated)],
-  ] as const) {
-    const lengths = chosen.map(lengthOf);
-    put(`completions/mean_${what}`, lengths, mean);
-    put(`completions/min_${what}`, lengths, (values) => values.reduce((a, b) => Math.min(a, b)));
-    put(`completions/max_${what}`, lengths, largest);
-  }
-  put(
-    "completions/clipped_ratio",
-    sequences.map(({ isTruncated = false }) => Number(isTruncated)),
     mean,
   );
   const gaps = valid.flatMap(({ sequence: { sampled_T, samplingLogprobs_T, trainingLogprobs_T } }) =>

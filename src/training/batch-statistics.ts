@@ -1,12 +1,7 @@
 /** What a batch of rollouts looks like as numbers, under the names that users of TRL know. Pure. */
+import { completionMetrics } from "../algorithms/index.js";
 import { mean, standardDeviation } from "../base/index.js";
-import {
-  hasZeroVariance,
-  rewardValue,
-  sampledTokenCount,
-  type Trajectory,
-  type TrajectoryGroup,
-} from "../rollouts/index.js";
+import { rewardValue, sampledTokenCount, type Trajectory, type TrajectoryGroup } from "../rollouts/index.js";
 
 /** Groups with only the trajectories whose reward is a value; those left empty are gone. */
 export function validGroups(groups: readonly TrajectoryGroup[]): TrajectoryGroup[] {
@@ -25,22 +20,23 @@ export function invalidFraction(groups: readonly TrajectoryGroup[]): number {
 }
 
 /**
- * Rewards, their components, lengths and the environment's own metrics. `groups` hold valid trajectories only.
- *
- *     reward               mean over groups of the group's mean
- *     reward_std           mean over groups of the group's standard deviation (n − 1)
- *     frac_reward_zero_std share of groups whose rewards are all equal
+ * Rewards and lengths (`completionMetrics`), the reward's components and the environment's own metrics. `groups` hold
+ * valid trajectories only.
  */
 export function batchStatistics(groups: readonly TrajectoryGroup[]): Record<string, number> {
   if (groups.length === 0) return {};
-  const rewards_P_G = groups.map(({ trajectories }) => trajectories.map(rewardValue));
   const trajectories = groups.flatMap((group) => group.trajectories);
   return {
-    reward: mean(rewards_P_G.map((rewards_G) => mean(rewards_G))),
-    reward_std: mean(rewards_P_G.map(deviation)),
-    frac_reward_zero_std: groups.filter(hasZeroVariance).length / groups.length,
+    ...completionMetrics(
+      groups.map(({ trajectories }) =>
+        trajectories.map((trajectory) => ({
+          reward: rewardValue(trajectory),
+          length: sampledTokenCount(trajectory),
+          isTruncated: trajectory.isTruncated,
+        })),
+      ),
+    ),
     ...componentStatistics(trajectories),
-    ...lengthStatistics(trajectories),
     ...meansOf("env/", lastMetrics(trajectories)),
   };
 }
@@ -72,21 +68,6 @@ function componentStatistics(trajectories: readonly Trajectory[]): Record<string
       [`rewards/${name}/std`, deviation(values)],
     ]),
   );
-}
-
-function lengthStatistics(trajectories: readonly Trajectory[]): Record<string, number> {
-  const lengths = trajectories.map(sampledTokenCount);
-  const ended = trajectories.filter(({ isTruncated }) => !isTruncated).map(sampledTokenCount);
-  return {
-    "completions/mean_length": mean(lengths),
-    "completions/min_length": Math.min(...lengths),
-    "completions/max_length": Math.max(...lengths),
-    "completions/clipped_ratio": 1 - ended.length / trajectories.length,
-    // TRL's: 0 where no completion ended.
-    "completions/mean_terminated_length": ended.length === 0 ? 0 : mean(ended),
-    "completions/min_terminated_length": ended.length === 0 ? 0 : Math.min(...ended),
-    "completions/max_terminated_length": ended.length === 0 ? 0 : Math.max(...ended),
-  };
 }
 
 function byName(records: readonly Readonly<Record<string, number>>[]): Map<string, number[]> {

@@ -6,9 +6,12 @@ const ofMachine = (unit: string, meaning: string): MetricDefinition => ({ unit, 
 
 /** `<…>` in a name stands for a reward component, or for what the environment measures. */
 export const RL_METRICS = {
-  reward: ofTraining("1", "Mean over groups of the group's mean reward"),
-  reward_std: ofTraining("1", "Mean over groups of the standard deviation (n − 1) of the group's rewards"),
-  frac_reward_zero_std: ofTraining("share", "Groups whose rewards are all equal: their advantages are 0"),
+  reward: ofTraining("1", "Mean reward of the valid episodes"),
+  reward_std: ofTraining("1", "Standard deviation (n − 1) of their rewards, over the whole batch"),
+  frac_reward_zero_std: ofTraining(
+    "share",
+    "Episodes of groups whose rewards are all equal: their advantages are 0",
+  ),
   "rewards/<component>/mean": ofTraining("1", "Mean score of a reward component, before its weight"),
   "rewards/<component>/std": ofTraining("1", "Its standard deviation (n − 1) over the batch"),
   "env/<metric>": ofTraining("1", "Mean of what the environment measured in the last turn of an episode"),

@@ -7,9 +7,7 @@ export type { FollowedTurn, PromptFormat } from "./prompt-format.js";
 export { type RolloutRecordOptions, rolloutRecord } from "./record.js";
 export {
   hasZeroVariance,
-  type RolloutStatistics,
   rewardValue,
-  rolloutStatistics,
   sampledTokenCount,
 } from "./statistics.js";
 export type { Trajectory, TrajectoryGroup, Turn } from "./trajectory.js";

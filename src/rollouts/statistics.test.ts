@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { invalidReward, rewardOf } from "../rewards/index.js";
 import { createTokenizer } from "../text/index.js";
 import { rolloutRecord } from "./record.js";
-import { hasZeroVariance, rolloutStatistics } from "./statistics.js";
+import { hasZeroVariance, rewardValue, sampledTokenCount } from "./statistics.js";
 import type { Trajectory } from "./trajectory.js";
 
 function trajectory(reward: Trajectory["reward"], sampledTokens: number, isTruncated = false): Trajectory {
@@ -29,26 +29,10 @@ function trajectory(reward: Trajectory["reward"], sampledTokens: number, isTrunc
 }
 const earned = (score: number) => rewardOf([{ name: "execution", score, weight: 0.5 }]);
 
-it("rolloutStatistics() counts failures apart from what they would distort", () => {
-  const groups = [
-    { taskId: "a", trajectories: [trajectory(earned(1), 4), trajectory(earned(0), 8, true)] },
-    { taskId: "b", trajectories: [trajectory(earned(1), 6), trajectory(invalidReward("x", "sandbox"), 100)] },
-  ];
-  expect(rolloutStatistics(groups)).toEqual({
-    episodeCount: 4,
-    invalidShare: 0.25,
-    invalidCounts: { sandbox: 1 },
-    rewardMean: 1 / 3, // (0.5 + 0 + 0.5) / 3
-    rewardDeviation: expect.closeTo(Math.sqrt(0.5 / 9), 12), // mean square 1/6, less the mean's square 1/9: 1/18
-    componentMeans: { execution: 2 / 3 },
-    zeroVarianceShare: 0.5,
-    sampledTokensMean: 6,
-    sampledTokensMax: 8,
-    truncatedShare: 1 / 3,
-    turnsMean: 1,
-    metricMeans: { correct: 1 },
-  });
-  expect(rolloutStatistics([]).rewardMean).toBeNaN();
+it("rewardValue() is the reward, NaN where it is invalid; sampledTokenCount() leaves out what others wrote", () => {
+  expect(rewardValue(trajectory(earned(1), 4))).toBe(0.5);
+  expect(rewardValue(trajectory(invalidReward("x", "sandbox"), 4))).toBeNaN();
+  expect(sampledTokenCount(trajectory(earned(0), 8, true))).toBe(8);
 });
 
 it("hasZeroVariance() looks at valid rewards alone", () => {

@@ -2,9 +2,8 @@
  * From the column names of a file to ours. Files in the wild call a prompt "question" or "instruction"; the mapping
  * renames columns, fills text templates, and can wrap prompt and completion as chat messages.
  */
-import { UserError } from "../base/index.js";
+import { describeValue, UserError } from "../base/index.js";
 import { closestName } from "./closest-name.js";
-import { describeValue } from "./schema-issue.js";
 
 type Row = Readonly<Record<string, unknown>>;
 

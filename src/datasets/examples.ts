@@ -3,12 +3,11 @@
  * the shape once per file and refuses rows of another. Knows nothing about tokens.
  */
 import { z } from "zod";
-import { UserError } from "../base/index.js";
+import { describeIssue, formatPath, UserError } from "../base/index.js";
 import type { ChatMessage } from "../text/index.js";
 import { closestName } from "./closest-name.js";
 import { type ColumnMapping, mapColumns } from "./columns.js";
 import { readRows } from "./rows.js";
-import { describeIssue, formatPath } from "./schema-issue.js";
 
 /** A message as the Hub's data sets write it; a call of tools may come without content. */
 const MessageRow = z

@@ -91,8 +91,16 @@ export {
   type UnpairedLabel,
   type Words,
 } from "./records/record.js";
+export { agreementRows, dataReport } from "./report/data-report.js";
+export {
+  type BarChart,
+  formatHtml,
+  formatMarkdown,
+  type Report,
+  type Section,
+  type Table,
+} from "./report/document.js";
 export { type DataRow, readRows } from "./rows.js";
-export { describeIssue, describeValue, formatPath, type SchemaIssue } from "./schema-issue.js";
 export { type Split, sharedPrompts, splitByPrompt } from "./split.js";
 export { type SplitShares, splitRecords } from "./split-records.js";
 export {

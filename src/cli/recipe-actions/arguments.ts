@@ -1,7 +1,6 @@
 /** What a recipe gives an action, checked: a fault names the step's argument. */
 import type { z } from "zod";
-import { UserError } from "../../base/index.js";
-import { describeIssue, formatPath } from "../../datasets/index.js";
+import { parseSettings } from "../../base/index.js";
 import type { Arguments } from "../../pipeline/index.js";
 
 /** @throws UserError listing every fault */
@@ -10,14 +9,7 @@ export function parseArguments<S extends z.ZodType>(
   given: Arguments,
   action: string,
 ): z.output<S> {
-  const parsed = schema.safeParse(leftOut(given));
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => {
-    const { path, found, expected, sentence, unknownKeys } = describeIssue(issue, given);
-    if (unknownKeys !== undefined) return `it knows no ${unknownKeys.join(", ")}`;
-    return sentence ?? `${formatPath(path)} is ${found}, expected ${expected}`;
-  });
-  throw new UserError(`Cannot do ${action}: ${faults.join("; ")}`);
+  return parseSettings(schema, leftOut(given), `Cannot do ${action}`);
 }
 
 /** Without the arguments that are null: a recipe's setting says so that there is none. */

@@ -6,8 +6,8 @@ import { UserError } from "../../base/index.js";
 import {
   createSqlPrompt,
   loadTextToSqlData,
+  parseTextToSqlConfig,
   SPLITS,
-  TextToSqlConfig,
   writeOwnDatabases,
 } from "../../envs/index.js";
 import type { Action } from "../../pipeline/index.js";
@@ -66,7 +66,7 @@ export const textToSqlData: Action = {
     const found = folderOf(source);
     const folder = found ?? join(directory, "own");
     if (found === undefined) writeOwnDatabases(folder, seed, counts === undefined ? {} : { counts });
-    const config = TextToSqlConfig.parse({ ...environment, data: folder });
+    const config = parseTextToSqlConfig({ ...environment, data: folder });
     const data = loadTextToSqlData(folder, { splitBy: config.splitBy, seed: config.splitSeed });
     const prompt = createSqlPrompt(config, data.databases);
     const textOf = (example: (typeof data.splits.sft)[number]): string =>

@@ -1,5 +1,6 @@
 /** What can be set about the text-to-SQL environment; the defaults are the ones to begin with. */
 import { z } from "zod";
+import { parseSettings } from "../../base/index.js";
 
 const weight = z.number().nonnegative();
 
@@ -60,3 +61,8 @@ export const TextToSqlConfig = z.strictObject({
 export type TextToSqlConfig = z.infer<typeof TextToSqlConfig>;
 /** As people write it, without what has a default. */
 export type TextToSqlConfigInput = z.input<typeof TextToSqlConfig>;
+
+/** With the defaults filled in. @throws UserError naming every setting that is wrong */
+export function parseTextToSqlConfig(given: unknown): TextToSqlConfig {
+  return parseSettings(TextToSqlConfig, given, "Cannot open text-to-sql");
+}

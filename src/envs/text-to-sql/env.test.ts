@@ -10,7 +10,7 @@ import type { EnvSet, StepResult } from "../env.js";
 import { describeEnv } from "../env-battery.js";
 import type { TextToSqlConfigInput } from "./config.js";
 import { loadDatabases, type SqlDatabase, type TextToSqlExample } from "./data/index.js";
-import { createTextToSql } from "./env.js";
+import { createTextToSql, openTextToSql } from "./env.js";
 import { createSqlExecutor, type SqlExecutor } from "./sql/index.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hone-text-to-sql-"));
@@ -293,5 +293,17 @@ describe("createTextToSql()", () => {
       'Cannot ask question "dogs": there is no database "zoo", expected one of broken, pets, shop',
     );
     expect(() => open({ weights: { execution: 0 } })).toThrow(UserError);
+  });
+
+  it("refuses settings that it does not know or cannot take, all in one message", () => {
+    // @ts-expect-error: what plain JavaScript, or a file, may hand over
+    expect(() => open({ corrections: 9, weights: { exekution: 1 } })).toThrow(
+      new UserError(
+        'Cannot open text-to-sql: unknown key "weights.exekution", expected one of execution, partial, format, length; corrections is 9, expected at most 8',
+      ),
+    );
+    expect(() => openTextToSql({ data: "" }, "test")).toThrow(
+      new UserError("Cannot open text-to-sql: data is empty text, expected at least 1 characters"),
+    );
   });
 });

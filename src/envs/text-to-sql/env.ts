@@ -3,7 +3,7 @@ import { RolloutError, UserError } from "../../base/index.js";
 import type { RewardOutcome } from "../../rewards/index.js";
 import type { Action, Env, EnvSet, EnvTask, StepResult } from "../env.js";
 import { createCompactPrompt } from "./compact-prompt.js";
-import { TextToSqlConfig, type TextToSqlConfigInput } from "./config.js";
+import { parseTextToSqlConfig, type TextToSqlConfig, type TextToSqlConfigInput } from "./config.js";
 import { loadTextToSqlData, type SplitName, type SqlDatabase, type TextToSqlExample } from "./data/index.js";
 import type { SqlPrompt } from "./prompt.js";
 import { failureText, isFailure, nothingToGrade, sqlReward } from "./reward.js";
@@ -19,7 +19,7 @@ export interface TextToSqlSource {
 
 /** The questions of one split of the data that `config` names. @throws UserError naming what is wrong with either */
 export function openTextToSql(config: TextToSqlConfigInput, split: SplitName): EnvSet {
-  const parsed = TextToSqlConfig.parse(config);
+  const parsed = parseTextToSqlConfig(config);
   const { data, databases, splitBy, splitSeed } = parsed;
   const loaded = loadTextToSqlData(data, {
     splitBy,
@@ -32,13 +32,13 @@ export function openTextToSql(config: TextToSqlConfigInput, split: SplitName): E
 /**
  * An environment of given questions.
  *
- * @throws UserError when a question's database is missing or the weights are all 0
+ * @throws UserError when a setting is wrong, a question's database is missing or the weights are all 0
  */
 export function createTextToSql(
   config: Omit<TextToSqlConfigInput, "data">,
   { examples, databases, executor: given }: TextToSqlSource,
 ): EnvSet {
-  const parsed = TextToSqlConfig.parse({ ...config, data: "given" });
+  const parsed = parseTextToSqlConfig({ ...config, data: "given" });
   const byId = new Map(examples.map((example) => [example.id, example]));
   const lost = examples.find(({ database }) => !databases.has(database));
   if (lost !== undefined) {

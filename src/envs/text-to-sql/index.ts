@@ -1,5 +1,5 @@
 /** Text to SQL: questions about databases, answered by statements that are executed. */
-export { TextToSqlConfig, type TextToSqlConfigInput } from "./config.js";
+export { parseTextToSqlConfig, TextToSqlConfig, type TextToSqlConfigInput } from "./config.js";
 export * from "./data/index.js";
 export { createSqlPrompt, createTextToSql, openTextToSql, type TextToSqlSource } from "./env.js";
 export { type Overlap, queryOverlap } from "./overlap.js";

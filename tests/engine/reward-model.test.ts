@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { rewardLoss, scoreDatums } from "../../src/algorithms/index.js";
-import { estimateMemory, TrainingEngine } from "../../src/engine/index.js";
+import { createTrainingClient, estimateMemory, TrainingEngine } from "../../src/engine/index.js";
 import type { Datum } from "../../src/protocol/index.js";
 import { writeShardedSafetensors } from "../../src/tensor/index.js";
 import { type GoldenRewardModel, readPreferenceModels } from "../golden/preference.js";
@@ -230,6 +230,19 @@ describe("a fresh head", () => {
       expect(largestRelativeGap(gradients[1]!, gradients[0]!)).toBeLessThan(1e-5);
     },
   );
+
+  it("scores behind a worker as on this thread, and says so when the engine predicts tokens", async () => {
+    const sequences = [{ tokens: [1, 2, 3] }, { tokens: [4, 5, 6, 7], at: 1 }];
+    const options = { model: { config: TINY_CONFIG, seed: 2 }, seed: 3 };
+    const engine = await TrainingEngine.create({ ...options, rewardHead: "fresh" });
+    const client = await createTrainingClient({ ...options, rewardHead: "fresh" });
+    expect(await client.scores(sequences)).toEqual(await engine.scores(sequences));
+    await engine.close();
+    await client.close();
+    const plain = await createTrainingClient(options);
+    await expect(plain.scores(sequences)).rejects.toThrow("Cannot score: the model predicts tokens");
+    await plain.close();
+  });
 
   it("is counted by estimateMemory()", () => {
     const shape = { tokens: 64, supervised: 2, longest: 32 };

@@ -2,7 +2,7 @@
  * Rows of training data: read, mapped, tokenised with their loss mask, checked, split and put in order. Records beyond
  * supervised examples (preferences, labels, scores, prompts), their quality, and the agreement of who judged them.
  */
-export { type Category, cohenKappa, type PairAgreement } from "./agreement/cohen-kappa.js";
+export { cohenKappa, type PairAgreement } from "./agreement/cohen-kappa.js";
 export {
   type Agreement,
   type Comparison,
@@ -41,10 +41,10 @@ export { checkRecords, type DataCheck, type DataLimits } from "./quality/check-r
 export { type Consistency, measureConsistency } from "./quality/consistency.js";
 export { type CategoryShare, type CoverageTargets, categoryCoverage } from "./quality/coverage.js";
 export {
+  type ContaminatedRow,
   type Decontamination,
   type EvaluationText,
   findContamination,
-  type Overlap,
   readEvaluationTexts,
 } from "./quality/decontamination.js";
 export {
@@ -60,10 +60,10 @@ export {
   findDuplicates,
   textSimilarity,
 } from "./quality/duplicates.js";
-export { type LengthSummary, type Lengths, type Measure, measureLengths } from "./quality/lengths.js";
+export { type LengthSummary, type Lengths, measureLengths, type TextMeasure } from "./quality/lengths.js";
 export { type DataMeasures, type MeasureOptions, measureRecords } from "./quality/measure.js";
 export { type PreferenceGap, preferenceGap } from "./quality/preference-gap.js";
-export { type ParseOptions, type PromptPlace, parseRecord } from "./records/parse-record.js";
+export { type ParseRecordOptions, type PromptPlace, parseRecord } from "./records/parse-record.js";
 export {
   hashRecords,
   loadRecords,
@@ -75,7 +75,7 @@ export {
 } from "./records/read-records.js";
 export { KINDS } from "./records/recognise.js";
 export {
-  type Answer,
+  type AnswerText,
   answersOf,
   type DataRecord,
   type Demonstration,
@@ -92,14 +92,7 @@ export {
   type Words,
 } from "./records/record.js";
 export { agreementRows, dataReport } from "./report/data-report.js";
-export {
-  type BarChart,
-  formatHtml,
-  formatMarkdown,
-  type Report,
-  type Section,
-  type Table,
-} from "./report/document.js";
+export { type DataReport, formatReportHtml, formatReportMarkdown } from "./report/document.js";
 export { type DataRow, readRows } from "./rows.js";
 export { type Split, sharedPrompts, splitByPrompt } from "./split.js";
 export { type SplitShares, splitRecords } from "./split-records.js";

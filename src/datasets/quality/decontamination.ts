@@ -23,7 +23,7 @@ export interface EvaluationText {
   readonly text: string;
 }
 
-export interface Overlap {
+export interface ContaminatedRow {
   /** The line of the row. */
   readonly line: number;
   readonly evaluation: { readonly path: string; readonly line: number };
@@ -35,7 +35,7 @@ export interface Decontamination {
   /** Share of rows without overlap. */
   readonly score: number;
   /** The first overlap of every contaminated row. */
-  readonly overlaps: readonly Overlap[];
+  readonly overlaps: readonly ContaminatedRow[];
   readonly evaluationTexts: number;
   /** Texts of fewer than 8 words. */
   readonly uncheckedTexts: number;
@@ -71,7 +71,7 @@ export function findContamination(
   const index = new GramIndex();
   let unchecked = 0;
   for (const text of evaluation) if (!index.add(text)) unchecked++;
-  const overlaps: Overlap[] = [];
+  const overlaps: ContaminatedRow[] = [];
   for (const record of records) {
     const texts = [promptText(record), ...answersOf(record).map(({ text }) => text)];
     for (const text of texts) {
@@ -118,7 +118,7 @@ class GramIndex {
     return true;
   }
 
-  firstOverlap(text: string): Omit<Overlap, "line"> | undefined {
+  firstOverlap(text: string): Omit<ContaminatedRow, "line"> | undefined {
     const spelled = wordsOf(text);
     // A word that no evaluation has ends every gram.
     const words = spelled.map((word) => this.#ids.get(word) ?? -1);

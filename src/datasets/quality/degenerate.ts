@@ -73,8 +73,10 @@ function isTruncated(text: string, finish: string | undefined): boolean {
   const trimmed = text.trim();
   if ((trimmed.match(/^\s*```/gm) ?? []).length % 2 === 1) return true;
   if (/^[{[]/.test(trimmed) && /["}\]]\s*[,:]|^[{[]\s*["{[]/.test(trimmed)) return isOpenJson(trimmed);
-  const isProse = wordsOf(trimmed).length >= PROSE_WORDS && /\p{Ll}[.!?]\s+\p{Lu}/u.test(trimmed);
-  return isProse && /[\p{Ll},;]$/u.test(trimmed) && !/\n[^\n]{0,60}$/.test(trimmed);
+  // Of the last line alone: lists, verses and signatures end without a full stop, hashtags and addresses too.
+  const lastLine = trimmed.slice(trimmed.lastIndexOf("\n") + 1);
+  const isProse = wordsOf(trimmed).length >= PROSE_WORDS && /\p{Ll}[.!?]\s+\p{Lu}/u.test(lastLine);
+  return isProse && /(^|\s)[^\s#@/]*[\p{Ll},;]$/u.test(lastLine);
 }
 
 /** Whether JSON's brackets or quotes are still open where the text ends. */

@@ -3,7 +3,7 @@ import { mean, quantile } from "../../base/index.js";
 import { answersOf, type DataRecord, promptText } from "../records/record.js";
 
 /** The length of one text. */
-export type Measure = (text: string) => number;
+export type TextMeasure = (text: string) => number;
 
 export interface LengthSummary {
   readonly count: number;
@@ -31,8 +31,8 @@ export interface LineLength {
 }
 
 /** Characters are Unicode code points. A chat's template is not counted. */
-export function measureLengths(records: readonly DataRecord[], countTokens?: Measure): Lengths {
-  const measure: Measure = countTokens ?? ((text) => [...text].length);
+export function measureLengths(records: readonly DataRecord[], countTokens?: TextMeasure): Lengths {
+  const measure: TextMeasure = countTokens ?? ((text) => [...text].length);
   const values: Partial<Record<Part, LineLength[]>> = {};
   const add = (part: Part, line: number, text: string): void => {
     const list = values[part] ?? [];

@@ -6,14 +6,14 @@ import { type CategoryShare, type CoverageTargets, categoryCoverage } from "./co
 import { type Decontamination, type EvaluationText, findContamination } from "./decontamination.js";
 import { type DegenerateAnswer, findDegenerate } from "./degenerate.js";
 import { type Duplicates, findDuplicates } from "./duplicates.js";
-import { type Lengths, type Measure, measureLengths } from "./lengths.js";
+import { type Lengths, measureLengths, type TextMeasure } from "./lengths.js";
 import { type PreferenceGap, preferenceGap } from "./preference-gap.js";
 
 export interface MeasureOptions {
   readonly targets?: CoverageTargets;
   /** What the rows must not hold; without it nothing is said about contamination. */
   readonly evaluation?: readonly EvaluationText[];
-  readonly countTokens?: Measure;
+  readonly countTokens?: TextMeasure;
   /** Jaccard similarity from which on rows are near duplicates. @default 0.8 */
   readonly nearThreshold?: number;
 }

@@ -206,6 +206,8 @@ describe("faultsOf()", () => {
     ["whole JSON", '{"a": "}{", "b": [1]}', []],
     ["prose that ends within a sentence", SENTENCES, ["truncated"]],
     ["prose that ends", `${SENTENCES} stops.`, []],
+    ["prose that ends with a list", `${SENTENCES} stops.\n- one thing\n- another thing`, []],
+    ["prose that ends with hashtags", `${SENTENCES} stops. #Good #Words`, []],
     ["a query", "SELECT name FROM singer WHERE age > 20 ORDER BY age", []],
     ["the prompt", "What is the capital of France?", ["echo"]],
     ["a short prompt and an answer", "What is the capital of France? Paris.", []],

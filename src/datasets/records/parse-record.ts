@@ -10,7 +10,7 @@ import type { DataRecord, PreferencePair, RecordKind, RecordNotes, Words } from 
 /** Where a pair's prompt stands: in its column, or at the start of both answers. */
 export type PromptPlace = "auto" | "column" | "answers";
 
-export interface ParseOptions {
+export interface ParseRecordOptions {
   /** Settles what the columns leave open. */
   readonly kind?: RecordKind;
   /** @default "auto": in its column where there is one, unless the answers repeat it */
@@ -63,7 +63,7 @@ type Row = Readonly<Record<string, unknown>>;
 export function parseRecord(
   row: Row,
   place: { readonly line: number; readonly at: string; readonly original?: Row },
-  options: ParseOptions = {},
+  options: ParseRecordOptions = {},
 ): DataRecord {
   const { line, at, original = row } = place;
   const kind = options.kind ?? recogniseKind(row, at);
@@ -121,7 +121,7 @@ function parsePair(
   row: Row,
   origin: { readonly line: number; readonly row: Row },
   at: string,
-  options: ParseOptions,
+  options: ParseRecordOptions,
 ): PreferencePair {
   requireColumns(row, ["chosen", "rejected"], "preference", at);
   const { prompt, chosen, rejected, ...notes } = parseRow(PreferenceRow, row, at);
@@ -199,7 +199,7 @@ const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0,
 function alike<Field extends "prompt" | "completion" | "chosen" | "rejected">(
   sides: Readonly<Record<Field, Words>>,
   at: string,
-  { asChat = false, system }: ParseOptions,
+  { asChat = false, system }: ParseRecordOptions,
 ): Record<Field, Words> {
   // Object.entries() forgets the keys' type.
   const entries = Object.entries(sides) as [Field, Words][];

@@ -6,10 +6,10 @@ import { type ColumnMapping, mapColumns } from "../columns.js";
 import { requireObject } from "../examples.js";
 import { readRows } from "../rows.js";
 import { canonical } from "./implicit-prompt.js";
-import { type ParseOptions, parseRecord } from "./parse-record.js";
+import { type ParseRecordOptions, parseRecord } from "./parse-record.js";
 import { type DataRecord, promptText, type RecordKind } from "./record.js";
 
-export interface ReadRecordsOptions extends Omit<ParseOptions, "asChat" | "system"> {
+export interface ReadRecordsOptions extends Omit<ParseRecordOptions, "asChat" | "system"> {
   readonly mapping?: ColumnMapping;
 }
 
@@ -35,7 +35,7 @@ export async function* readRecords(
 ): AsyncGenerator<DataRecord> {
   const { mapping = {}, ...parse } = options;
   const { asChat, system, ...names } = mapping;
-  const parseOptions: ParseOptions = {
+  const parseOptions: ParseRecordOptions = {
     ...parse,
     ...(asChat === undefined ? {} : { asChat }),
     ...(system === undefined ? {} : { system }),

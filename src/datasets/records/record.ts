@@ -69,7 +69,7 @@ export type DataRecord = PreferencePair | UnpairedLabel | ScoredOutput | PromptR
 export type RecordKind = DataRecord["kind"];
 
 /** One text of a record: what the model is asked, or what it (or somebody) answered. */
-export interface Answer {
+export interface AnswerText {
   readonly role: "chosen" | "rejected" | "completion";
   readonly text: string;
 }
@@ -101,7 +101,7 @@ export function promptText(record: DataRecord): string {
 }
 
 /** The answers of a record, in the order chosen, rejected; of a prompt, none. */
-export function answersOf(record: DataRecord): Answer[] {
+export function answersOf(record: DataRecord): AnswerText[] {
   switch (record.kind) {
     case "preference":
       return [

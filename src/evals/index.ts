@@ -15,7 +15,7 @@ export {
 export { type Proportion, wilsonInterval } from "./metrics/wilson.js";
 export { compareModels, type ModelDifference } from "./report/comparison.js";
 export { formatHtml } from "./report/html.js";
-export { formatMarkdown, type ReportOptions } from "./report/markdown.js";
+export { formatMarkdown, type ReportOptions, type ReportTable } from "./report/markdown.js";
 export { writeSpiderReport } from "./report/write-report.js";
 export { canonicalQuery, foreignKeyMap, type KeyMap } from "./spider/canonical.js";
 export {
@@ -24,12 +24,14 @@ export {
   type ErrorClass,
   type ErrorFinding,
 } from "./spider/error-analysis.js";
+export { evaluateSpider, type SpiderEvaluation } from "./spider/evaluate.js";
 export {
-  evaluateSpider,
   LEVELS,
   type Level,
   type LevelReport,
-  type SpiderEvaluation,
+  levelsOf,
   type SpiderItem,
   type SpiderReport,
-} from "./spider/evaluate.js";
+  spiderReport,
+} from "./spider/report.js";
+export { parseSpiderItems } from "./spider/saved-items.js";

@@ -113,7 +113,7 @@ const hasPlainAlias = ({ predicted }: SpiderItem): boolean => /\b(?:from|join) \
 
 function verdictsOf({ item }: Judged): string {
   const components = COMPONENTS.map((name) => {
-    const { score, predicted, gold } = item.components[name];
+    const { score, predicted, gold } = item.components![name];
     return `${score}${predicted}/${gold}`;
   });
   return `${Number(item.isExactMatch)} | ${components.join(" ")}`;

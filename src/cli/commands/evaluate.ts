@@ -1,9 +1,8 @@
 /** `hone evaluate`: what a model answers to questions about databases, by Spider's evaluation. */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { UserError } from "../../base/index.js";
-import { SPLITS, type SplitName, TextToSqlConfig } from "../../envs/index.js";
-import { LEVELS, pairedBootstrap, type SpiderReport } from "../../evals/index.js";
+import { parseTextToSqlConfig, SPLITS, type SplitName } from "../../envs/index.js";
+import { compareModels, levelsOf, type SpiderReport, writeSpiderReport } from "../../evals/index.js";
 import { watchInterrupt } from "../interrupt.js";
 import { createOutput, formatTable, type Output, type OutputOptions } from "../output.js";
 import { evaluateSql } from "../sql-evaluation.js";
@@ -26,7 +25,7 @@ export interface EvaluateOptions extends OutputOptions {
 export async function evaluate(model: string, options: EvaluateOptions): Promise<void> {
   const output = createOutput(options);
   const { data, prompt, listTables, corrections, limit, maxTokens, threads } = options;
-  const environment = TextToSqlConfig.parse({ data: resolve(data), prompt, listTables, corrections });
+  const environment = parseTextToSqlConfig({ data: resolve(data), prompt, listTables, corrections });
   const split = splitOf(options.split);
   const interrupt = watchInterrupt((line) => output.print(line));
   try {
@@ -46,11 +45,19 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
       });
     const report = await measure(model, options.adapter);
     tell(output, report);
-    if (options.output !== undefined) writeReport(options.output, report);
-    if (options.against === undefined) return;
-    const other = await measure(options.against, undefined);
-    tell(output, other);
-    compare(output, other, report);
+    const other = options.against === undefined ? undefined : await measure(options.against, undefined);
+    if (other !== undefined) {
+      tell(output, other);
+      compare(output, other, report);
+    }
+    if (options.output === undefined) return;
+    const paths = await writeSpiderReport(options.output, [...(other === undefined ? [] : [other]), report], {
+      notes: [
+        `${report.items.length} questions of the split ${split} of ${data}, answered greedily to ${prompt} prompts, with ${maxTokens} tokens at most.`,
+      ],
+    });
+    output.record("report", paths);
+    output.print(`\nwritten: ${Object.values(paths).join(", ")}`);
   } finally {
     interrupt.release();
   }
@@ -68,7 +75,7 @@ function tell(output: Output, report: SpiderReport): void {
   const { items, ...figures } = report;
   output.record("evaluation", { ...figures, count: items.length });
   const share = (value: number): string => (100 * value).toFixed(1);
-  const rows = LEVELS.map((level) => {
+  const rows = levelsOf([report]).map((level) => {
     const { execution, exact } = report.levels[level];
     const interval = `[${share(execution.low)}, ${share(execution.high)}]`;
     return [level, String(execution.count), share(execution.value), interval, share(exact.value)];
@@ -84,17 +91,11 @@ function tell(output: Output, report: SpiderReport): void {
 }
 
 function compare(output: Output, before: SpiderReport, after: SpiderReport): void {
-  const scores = ({ items }: SpiderReport): number[] =>
-    items.map((item) => (item.isExecutionMatch === true ? 1 : 0));
-  const gain = pairedBootstrap(scores(before), scores(after), { seed: 0 });
+  const gain = compareModels([before, after])[0]?.execution.all;
+  if (gain === undefined) return;
   output.record("comparison", { ...gain });
   const signed = (value: number): string => `${value < 0 ? "−" : "+"}${(100 * Math.abs(value)).toFixed(1)}`;
   output.print(
     `\n${after.model} against ${before.model}: ${signed(gain.difference)} points of execution accuracy [${signed(gain.low)}, ${signed(gain.high)}], better on ${gain.wins} questions, worse on ${gain.losses}`,
   );
-}
-
-function writeReport(directory: string, report: SpiderReport): void {
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
 }

@@ -2,8 +2,17 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { loadTextToSqlData, SPLITS, TextToSqlConfig } from "../../envs/index.js";
-import { type PairedDifference, pairedBootstrap, type SpiderReport } from "../../evals/index.js";
+import { mean, parseSettings, UserError } from "../../base/index.js";
+import { loadTextToSqlData, parseTextToSqlConfig, SPLITS, type TextToSqlConfig } from "../../envs/index.js";
+import {
+  compareModels,
+  type PairedDifference,
+  pairedBootstrap,
+  parseSpiderItems,
+  type SpiderReport,
+  spiderReport,
+  writeSpiderReport,
+} from "../../evals/index.js";
 import type { Action } from "../../pipeline/index.js";
 import { evaluateOnFillings, evaluateSql } from "../sql-evaluation.js";
 import { parseArguments } from "./arguments.js";
@@ -27,7 +36,7 @@ export const evaluateSqlAction: Action = {
       given,
       "evaluate-sql",
     );
-    const config = TextToSqlConfig.parse(environment);
+    const config = parseTextToSqlConfig(environment);
     const report = await evaluateSql({
       ...{ model, label, environment: config, split, maxTokens, promptFormat: "auto", signal },
       ...{ adapter, limit, maxTurns: 1 + config.corrections },
@@ -72,36 +81,48 @@ const Compare = z.strictObject({
 
 const Saved = z.looseObject({
   model: z.string(),
-  items: z.array(z.looseObject({ id: z.string(), isExecutionMatch: z.boolean().nullable() })),
+  items: z.array(z.unknown()),
   fillings: z.array(z.array(z.boolean())).default([]),
 });
-type Saved = z.infer<typeof Saved>;
 
-/** The gain with its interval, by paired bootstrap over the same questions. */
+interface Saved {
+  readonly report: SpiderReport;
+  readonly fillings: readonly (readonly boolean[])[];
+}
+
+/** The gain with its interval, by paired bootstrap over the same questions; and the whole report as JSON, Markdown and HTML. */
 export const compareSqlAction: Action = {
-  version: 1,
+  version: 2,
   async run({ directory, arguments: given, say }) {
     const { before, after, seed } = parseArguments(Compare, given, "compare-sql");
-    const [first, second] = [before, after].map((path) =>
-      Saved.parse(JSON.parse(readFileSync(path, "utf8"))),
-    ) as [Saved, Saved];
-    const scores = (saved: Saved): number[] =>
-      saved.items.map(({ isExecutionMatch }) => (isExecutionMatch === true ? 1 : 0));
-    const gain = pairedBootstrap(scores(first), scores(second), { seed });
+    const [first, second] = [readSaved(before), readSaved(after)];
+    const reports = [first.report, second.report];
+    const gain = compareModels(reports, seed)[0]?.execution.all;
+    if (gain === undefined) {
+      throw new UserError(
+        `Cannot compare ${after} with ${before}: no question was judged for both, expected at least one`,
+      );
+    }
     const fresh = onFreshFillings(first, second, seed);
-    const lines = [
-      `| | ${first.model} | ${second.model} | gain [95 %] | better, worse |`,
-      "|---|---|---|---|---|",
-      row("held-out execution accuracy", scores(first), scores(second), gain),
-      ...(fresh === undefined
-        ? []
-        : [row("the same on freshly filled databases", fresh.before, fresh.after, fresh.gain)]),
-    ];
-    const text = `# ${second.model} against ${first.model}\n\n${gain.count} questions, paired bootstrap.\n\n${lines.join("\n")}\n`;
-    writeFileSync(join(directory, "comparison.md"), text);
-    for (const line of lines) say(line);
+    const accuracy = ({ report }: Saved): number => report.levels.all.execution.value;
+    const summary = {
+      header: ["", first.report.model, second.report.model, "gain [95 %]", "better, worse"],
+      rows: [
+        row("held-out execution accuracy", accuracy(first), accuracy(second), gain),
+        ...(fresh === undefined
+          ? []
+          : [row("the same on freshly filled databases", mean(fresh.before), mean(fresh.after), fresh.gain)]),
+      ],
+    };
+    const paths = await writeSpiderReport(directory, reports, {
+      ...{ title: `${second.report.model} against ${first.report.model}`, summary, seed },
+      notes: [`${gain.count} questions. Gains are points, with intervals of 95 % by paired bootstrap.`],
+    });
+    for (const cells of [summary.header, ...summary.rows]) say(`| ${cells.join(" | ")} |`);
+    say(`with hardness, errors and examples: ${paths.markdown} and ${paths.html}`);
     return {
-      report: join(directory, "comparison.md"),
+      report: paths.markdown,
+      html: paths.html,
       gain: gain.difference,
       low: gain.low,
       high: gain.high,
@@ -111,6 +132,15 @@ export const compareSqlAction: Action = {
     };
   },
 };
+
+function readSaved(path: string): Saved {
+  const { model, items, fillings } = parseSettings(
+    Saved,
+    JSON.parse(readFileSync(path, "utf8")),
+    `Cannot read the evaluation ${path}`,
+  );
+  return { report: spiderReport(model, parseSpiderItems(items, path)), fillings };
+}
 
 function onFreshFillings(
   first: Saved,
@@ -125,16 +155,15 @@ function onFreshFillings(
   return { before, after, gain: pairedBootstrap(before, after, { seed }) };
 }
 
-function row(
-  name: string,
-  before: readonly number[],
-  after: readonly number[],
-  gain: PairedDifference,
-): string {
-  const average = (values: readonly number[]): number =>
-    values.reduce((sum, value) => sum + value, 0) / values.length;
+function row(name: string, before: number, after: number, gain: PairedDifference): string[] {
   const signed = (value: number): string => `${value >= 0 ? "+" : "−"}${(100 * Math.abs(value)).toFixed(1)}`;
-  return `| ${name} | ${percent(average(before))} | ${percent(average(after))} | ${signed(gain.difference)} [${signed(gain.low)}, ${signed(gain.high)}] | ${gain.wins}, ${gain.losses} |`;
+  return [
+    name,
+    percent(before),
+    percent(after),
+    `${signed(gain.difference)} [${signed(gain.low)}, ${signed(gain.high)}]`,
+    `${gain.wins}, ${gain.losses}`,
+  ];
 }
 
 function percent(share: number): string {

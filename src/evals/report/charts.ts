@@ -1,6 +1,6 @@
 /** Charts of evaluation reports as SVG text, drawn by echarts without a browser. */
 import { ERROR_CLASSES } from "../spider/error-analysis.js";
-import { LEVELS, type SpiderReport } from "../spider/evaluate.js";
+import { levelsOf, type SpiderReport } from "../spider/report.js";
 
 export interface Charts {
   /** Execution accuracy by hardness, one bar per model, with its interval. */
@@ -47,6 +47,7 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
     }
   };
 
+  const levels = levelsOf(reports);
   const percent = (value: number): number => Math.round(value * 1000) / 10;
   const shown = ERROR_CLASSES.filter((kind) => reports.some(({ errors }) => errors[kind] > 0));
   const legend = { bottom: 0, silent: true, data: reports.map(({ model }) => model) };
@@ -56,24 +57,24 @@ export async function drawCharts(reports: readonly SpiderReport[]): Promise<Char
       grid: { left: 50, right: 15, top: 20, bottom: 60 },
       xAxis: {
         type: "category",
-        data: LEVELS.map((level) => `${level}\n(${reports[0]?.levels[level].execution.count})`),
+        data: levels.map((level) => `${level}\n(${reports[0]?.levels[level].execution.count})`),
       },
       yAxis: { type: "value", min: 0, max: 100, axisLabel: { formatter: "{value} %" } },
       series: [
-        ...reports.map(({ model, levels }) => ({
+        ...reports.map((report) => ({
           type: "bar" as const,
           silent: true,
-          name: model,
+          name: report.model,
           barGap: `${BAR_GAP * 100}%`,
           barCategoryGap: `${GROUP_GAP * 100}%`,
-          data: LEVELS.map((level) => percent(levels[level].execution.value)),
+          data: levels.map((level) => percent(report.levels[level].execution.value)),
         })),
         ...reports.map((report, at) => ({
           type: "custom" as const,
           silent: true,
           name: `${report.model} interval`,
           z: 3,
-          data: LEVELS.map((level, i) => {
+          data: levels.map((level, i) => {
             const { low, high } = report.levels[level].execution;
             return [i, percent(low), percent(high)];
           }),

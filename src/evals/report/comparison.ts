@@ -1,7 +1,7 @@
 /** Reports of several models on the same examples, side by side, with the differences to the first. */
 import { UserError } from "../../base/index.js";
 import { type PairedDifference, pairedBootstrap } from "../metrics/paired-bootstrap.js";
-import { LEVELS, type Level, type SpiderReport } from "../spider/evaluate.js";
+import { LEVELS, type Level, type SpiderReport } from "../spider/report.js";
 
 export interface ModelDifference {
   readonly model: string;

@@ -1,7 +1,7 @@
 /** An evaluation as one HTML file: tables, charts and examples, without scripts or anything to load. */
 import { COMPONENTS } from "../metrics/spider-exact-match.js";
 import { ERROR_CLASSES, ERROR_MEANINGS } from "../spider/error-analysis.js";
-import { LEVELS, type SpiderItem, type SpiderReport } from "../spider/evaluate.js";
+import { levelsOf, type SpiderItem, type SpiderReport } from "../spider/report.js";
 import { drawCharts } from "./charts.js";
 import { compareModels } from "./comparison.js";
 import { examplesOf, formatProportion, percent, type ReportOptions, signed } from "./markdown.js";
@@ -17,18 +17,20 @@ export async function formatHtml(
   reports: readonly SpiderReport[],
   options: ReportOptions = {},
 ): Promise<string> {
-  const { title = "Text-to-SQL evaluation", notes = [], examplesPerClass = 2, seed = 0 } = options;
+  const { title = "Text-to-SQL evaluation", notes = [], summary, examplesPerClass = 2, seed = 0 } = options;
+  const levels = levelsOf(reports);
   const charts = await drawCharts(reports);
   const differences = compareModels(reports, seed);
-  const levelHeader = LEVELS.map((level) => `${level} (${reports[0]?.levels[level].execution.count ?? 0})`);
+  const levelHeader = levels.map((level) => `${level} (${reports[0]?.levels[level].execution.count ?? 0})`);
   const levelRows = (kind: "execution" | "exact"): string[][] =>
-    reports.map(({ model, levels }) => [
-      model,
-      ...LEVELS.map((level) => formatProportion(levels[level][kind])),
+    reports.map((report) => [
+      report.model,
+      ...levels.map((level) => formatProportion(report.levels[level][kind])),
     ]);
   const body = [
     `<h1>${escaped(title)}</h1>`,
     ...notes.map((note) => `<p class="muted">${escaped(note)}</p>`),
+    ...(summary === undefined ? [] : [table(summary.header, summary.rows)]),
     "<h2>Execution accuracy by hardness</h2>",
     `<figure><div role="img" aria-label="Bars of execution accuracy by hardness; the table below has the numbers">${charts.accuracy}</div><figcaption class="muted">Per cent, with Wilson intervals of 95 %.</figcaption></figure>`,
     table(["model", ...levelHeader], levelRows("execution")),
@@ -40,10 +42,10 @@ export async function formatHtml(
           "<h2>Differences in execution accuracy</h2>",
           '<p class="muted">Points, with paired bootstrap intervals of 95 %.</p>',
           table(
-            ["models", ...LEVELS, "better on", "worse on"],
+            ["models", ...levels, "better on", "worse on"],
             differences.map(({ model, baseline, execution, gained, lost }) => [
               `${model} − ${baseline}`,
-              ...LEVELS.map((level) => {
+              ...levels.map((level) => {
                 const one = execution[level];
                 return one === undefined
                   ? "–"

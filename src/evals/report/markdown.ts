@@ -2,14 +2,21 @@
 import { COMPONENTS } from "../metrics/spider-exact-match.js";
 import type { Proportion } from "../metrics/wilson.js";
 import { ERROR_CLASSES, ERROR_MEANINGS } from "../spider/error-analysis.js";
-import { LEVELS, type SpiderItem, type SpiderReport } from "../spider/evaluate.js";
+import { type Level, levelsOf, type SpiderItem, type SpiderReport } from "../spider/report.js";
 import { compareModels, type ModelDifference } from "./comparison.js";
+
+export interface ReportTable {
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
 
 export interface ReportOptions {
   /** @default "Text-to-SQL evaluation" */
   readonly title?: string;
   /** Lines under the title: data, settings, what the numbers may not be compared with. */
   readonly notes?: readonly string[];
+  /** Stands before everything else. */
+  readonly summary?: ReportTable;
   /** Wrong predictions shown per class and model. @default 2 */
   readonly examplesPerClass?: number;
   /** Of the bootstrap. @default 0 */
@@ -17,16 +24,18 @@ export interface ReportOptions {
 }
 
 export function formatMarkdown(reports: readonly SpiderReport[], options: ReportOptions = {}): string {
-  const { title = "Text-to-SQL evaluation", notes = [], examplesPerClass = 2, seed = 0 } = options;
+  const { title = "Text-to-SQL evaluation", notes = [], summary, examplesPerClass = 2, seed = 0 } = options;
+  const levels = levelsOf(reports);
   const sections = [
     `# ${title}`,
     ...notes.map(escaped),
+    ...(summary === undefined ? [] : [table(summary.header, summary.rows)]),
     "## Execution accuracy by hardness",
     "Intervals of 95 % (Wilson).",
-    levelTable(reports, ({ execution }) => execution),
+    levelTable(reports, levels, ({ execution }) => execution),
     "## Exact set match by hardness",
-    levelTable(reports, ({ exact }) => exact),
-    ...differenceSection(compareModels(reports, seed)),
+    levelTable(reports, levels, ({ exact }) => exact),
+    ...differenceSection(compareModels(reports, seed), levels),
     "## Components (F1 of exact match, all levels)",
     table(
       ["component", ...reports.map(({ model }) => model)],
@@ -70,27 +79,28 @@ export function examplesOf({ items }: SpiderReport, perClass: number): readonly 
 
 function levelTable(
   reports: readonly SpiderReport[],
+  shown: readonly Level[],
   shareOf: (level: SpiderReport["levels"]["all"]) => Proportion,
 ): string {
   return table(
-    ["model", ...LEVELS.map((level) => `${level} (${reports[0]?.levels[level].execution.count ?? 0})`)],
+    ["model", ...shown.map((level) => `${level} (${reports[0]?.levels[level].execution.count ?? 0})`)],
     reports.map(({ model, levels }) => [
       model,
-      ...LEVELS.map((level) => formatProportion(shareOf(levels[level]))),
+      ...shown.map((level) => formatProportion(shareOf(levels[level]))),
     ]),
   );
 }
 
-function differenceSection(differences: readonly ModelDifference[]): string[] {
+function differenceSection(differences: readonly ModelDifference[], shown: readonly Level[]): string[] {
   if (differences.length === 0) return [];
   return [
     "## Differences in execution accuracy",
     "Points, with paired bootstrap intervals of 95 %.",
     table(
-      ["models", ...LEVELS, "better on", "worse on"],
+      ["models", ...shown, "better on", "worse on"],
       differences.map(({ model, baseline, execution, gained, lost }) => [
         `${model} − ${baseline}`,
-        ...LEVELS.map((level) => {
+        ...shown.map((level) => {
           const one = execution[level];
           return one === undefined
             ? "–"

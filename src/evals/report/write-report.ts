@@ -1,7 +1,7 @@
 /** Writes an evaluation to a folder: `report.json`, `report.md` and `report.html`. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { SpiderReport } from "../spider/evaluate.js";
+import type { SpiderReport } from "../spider/report.js";
 import { compareModels } from "./comparison.js";
 import { formatHtml } from "./html.js";
 import { formatMarkdown, type ReportOptions } from "./markdown.js";

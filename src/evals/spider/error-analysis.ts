@@ -40,26 +40,33 @@ export interface ErrorFinding {
   readonly evidence: string;
 }
 
+export interface ReadQuery {
+  /** Undefined when it is outside Spider's grammar; the problem then says why. */
+  readonly query: SpiderQuery | undefined;
+  readonly problem: string;
+}
+
 export interface WrongPrediction {
   /** What the database said. */
   readonly outcome:
     | { readonly kind: "rows" | "empty"; readonly rowCount: number }
     | { readonly kind: string; readonly message: string };
-  readonly gold: { readonly query: SpiderQuery; readonly rowCount: number };
-  /** Undefined when it is outside Spider's grammar; the reason then. */
-  readonly predicted: SpiderQuery | undefined;
-  readonly parseProblem: string;
+  readonly gold: ReadQuery & { readonly rowCount: number };
+  readonly predicted: ReadQuery;
   readonly keys: KeyMap;
 }
 
 export function findError(wrong: WrongPrediction): ErrorFinding {
   const { outcome, gold, predicted } = wrong;
   if ("message" in outcome) return { class: classOfFailure(outcome.kind), evidence: outcome.message };
-  if (predicted === undefined) {
-    if (outcome.kind === "empty" && gold.rowCount > 0) return emptyFinding(gold.rowCount);
-    return { class: "other", evidence: `outside Spider's grammar: ${wrong.parseProblem}` };
+  const isEmpty = outcome.kind === "empty" && gold.rowCount > 0;
+  if (predicted.query === undefined || gold.query === undefined) {
+    if (isEmpty) return emptyFinding(gold.rowCount);
+    const [whose, problem] =
+      predicted.query === undefined ? ["", predicted.problem] : ["gold is ", gold.problem];
+    return { class: "other", evidence: `${whose}outside Spider's grammar: ${problem}` };
   }
-  const [left, right] = [mergeKeys(predicted, wrong.keys), mergeKeys(gold.query, wrong.keys)];
+  const [left, right] = [mergeKeys(predicted.query, wrong.keys), mergeKeys(gold.query, wrong.keys)];
   const listed = (
     kind: ErrorClass,
     unitsOf: (query: SpiderQuery) => readonly string[],
@@ -67,7 +74,6 @@ export function findError(wrong: WrongPrediction): ErrorFinding {
     const difference = differenceOf(unitsOf(left), unitsOf(right));
     return difference === undefined ? undefined : { class: kind, evidence: difference };
   };
-  const isEmpty = outcome.kind === "empty" && gold.rowCount > 0;
   return (
     listed("wrong_table", tablesOf) ??
     listed("wrong_column", (query) => [...new Set(columnsOf(query))]) ??

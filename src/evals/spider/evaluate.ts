@@ -5,26 +5,18 @@
 import { UserError } from "../../base/index.js";
 import {
   EMPTY_QUERY,
-  HARDNESS_LEVELS,
-  type Hardness,
   hardnessOf,
   type ParseOptions,
   parseSpiderQuery,
-  type SpiderQuery,
   type SqlDatabase,
   type SqlExecutor,
   SqlSyntaxError,
   type TextToSqlExample,
 } from "../../envs/index.js";
-import {
-  COMPONENTS,
-  type Component,
-  type ComponentScores,
-  exactMatch,
-} from "../metrics/spider-exact-match.js";
-import { type Proportion, wilsonInterval } from "../metrics/wilson.js";
+import { exactMatch } from "../metrics/spider-exact-match.js";
 import { canonicalQuery, foreignKeyMap, type KeyMap } from "./canonical.js";
-import { ERROR_CLASSES, type ErrorClass, type ErrorFinding, findError } from "./error-analysis.js";
+import { findError, type ReadQuery } from "./error-analysis.js";
+import { type SpiderItem, type SpiderReport, spiderReport } from "./report.js";
 
 export interface SpiderEvaluation {
   /** What reports call the model. */
@@ -40,49 +32,8 @@ export interface SpiderEvaluation {
   readonly maxInvalidFraction?: number;
 }
 
-export const LEVELS = [...HARDNESS_LEVELS, "all"] as const;
-export type Level = (typeof LEVELS)[number];
-
-/** Averages as the benchmark takes them: accuracy over predictions that have the component, recall over gold. */
-export interface ComponentAverages {
-  readonly accuracy: number;
-  readonly recall: number;
-  /** Harmonic mean; 1 where neither side has the component. (The script prints 1 also where every one is wrong.) */
-  readonly f1: number;
-}
-
-export interface LevelReport {
-  readonly execution: Proportion;
-  readonly exact: Proportion;
-  readonly components: Readonly<Record<Component, ComponentAverages>>;
-}
-
-export interface SpiderItem {
-  readonly id: string;
-  readonly database: string;
-  readonly hardness: Hardness;
-  readonly question: string;
-  readonly gold: string;
-  readonly predicted: string;
-  /** null when the comparison itself failed; such items count nowhere. */
-  readonly isExecutionMatch: boolean | null;
-  readonly isExactMatch: boolean;
-  readonly components: ComponentScores;
-  /** Why it is wrong, or what broke. */
-  readonly error?: ErrorFinding | { readonly class: "invalid"; readonly evidence: string };
-}
-
-export interface SpiderReport {
-  readonly model: string;
-  readonly levels: Readonly<Record<Level, LevelReport>>;
-  readonly errors: Readonly<Record<ErrorClass, number>>;
-  /** Items whose comparison failed. */
-  readonly invalid: number;
-  readonly items: readonly SpiderItem[];
-}
-
 /**
- * @throws UserError when an example has no prediction, no database, or gold outside Spider's grammar
+ * @throws UserError when an example has no prediction or no database
  * @throws Error when too many comparisons fail: the grader is broken, not the model
  */
 export async function evaluateSpider(evaluation: SpiderEvaluation): Promise<SpiderReport> {
@@ -109,23 +60,7 @@ export async function evaluateSpider(evaluation: SpiderEvaluation): Promise<Spid
       `Cannot evaluate "${model}": ${invalid.length} of ${items.length} comparisons failed, expected at most ${maxInvalidFraction * 100} %. The first: ${invalid[0]!.error?.evidence}`,
     );
   }
-  const valid = items.filter(({ isExecutionMatch }) => isExecutionMatch !== null);
-  const levelReport = (level: Level): LevelReport =>
-    reportOf(level === "all" ? valid : valid.filter(({ hardness }) => hardness === level));
-  const countOf = (kind: ErrorClass): number => valid.filter(({ error }) => error?.class === kind).length;
-  return {
-    model,
-    levels: Object.fromEntries(LEVELS.map((level) => [level, levelReport(level)])) as Record<
-      Level,
-      LevelReport
-    >, // fromEntries forgets the keys
-    errors: Object.fromEntries(ERROR_CLASSES.map((kind) => [kind, countOf(kind)])) as Record<
-      ErrorClass,
-      number
-    >, // likewise
-    invalid: invalid.length,
-    items,
-  };
+  return spiderReport(model, items);
 }
 
 async function evaluateItem(
@@ -146,73 +81,42 @@ async function evaluateItem(
   let keys = keyMaps.get(database.name);
   if (keys === undefined) keyMaps.set(database.name, (keys = foreignKeyMap(database.schema)));
   const goldQuery = parse(gold, database);
-  if (goldQuery.query === undefined) {
-    throw new UserError(
-      `Cannot evaluate: gold of example "${id}" is outside Spider's grammar (${goldQuery.problem}): ${gold}`,
-    );
-  }
   const parsed = parse(predicted, database);
   // The script looks past what follows a query; what is wrong with an answer is told from the whole of it.
   const compared = parsed.query ?? parse(predicted, database, { rest: "ignored" }).query ?? EMPTY_QUERY;
-  const exact = exactMatch(canonicalQuery(compared, keys), canonicalQuery(goldQuery.query, keys));
+  const exact =
+    goldQuery.query === undefined
+      ? null
+      : exactMatch(canonicalQuery(compared, keys), canonicalQuery(goldQuery.query, keys));
   const comparison = await executor.compare(database.name, { gold, predicted });
   const item = {
     id,
     database: database.name,
-    hardness: hardnessOf(goldQuery.query),
+    hardness: goldQuery.query === undefined ? example.tags.hardness : hardnessOf(goldQuery.query),
     question,
     gold,
     predicted,
-    isExactMatch: exact.isMatch,
-    components: exact.components,
-  };
+    isExactMatch: exact?.isMatch ?? null,
+    components: exact?.components ?? null,
+  } satisfies Partial<SpiderItem>;
   if (comparison.kind === "invalid") {
     return { ...item, isExecutionMatch: null, error: { class: "invalid", evidence: comparison.message } };
   }
   if (comparison.isMatch) return { ...item, isExecutionMatch: true };
   const error = findError({
     outcome: comparison.predicted,
-    gold: { query: goldQuery.query, rowCount: comparison.gold.rowCount },
-    predicted: parsed.query,
-    parseProblem: parsed.problem,
+    gold: { ...goldQuery, rowCount: comparison.gold.rowCount },
+    predicted: parsed,
     keys,
   });
   return { ...item, isExecutionMatch: false, error };
 }
 
-function parse(
-  sql: string,
-  { schema }: SqlDatabase,
-  options: ParseOptions = {},
-): { readonly query: SpiderQuery | undefined; readonly problem: string } {
+function parse(sql: string, { schema }: SqlDatabase, options: ParseOptions = {}): ReadQuery {
   try {
     return { query: parseSpiderQuery(sql, schema, options), problem: "" };
   } catch (thrown) {
     if (thrown instanceof SqlSyntaxError) return { query: undefined, problem: thrown.message };
     throw thrown;
   }
-}
-
-function reportOf(items: readonly SpiderItem[]): LevelReport {
-  const share = (isRight: (item: SpiderItem) => boolean): Proportion =>
-    wilsonInterval(items.filter(isRight).length, items.length);
-  return {
-    execution: share(({ isExecutionMatch }) => isExecutionMatch === true),
-    exact: share(({ isExactMatch }) => isExactMatch),
-    components: Object.fromEntries(
-      COMPONENTS.map((component) => [component, averagesOf(items, component)]),
-    ) as Record<Component, ComponentAverages>, // fromEntries forgets the keys
-  };
-}
-
-function averagesOf(items: readonly SpiderItem[], component: Component): ComponentAverages {
-  const scores = items.map(({ components }) => components[component]);
-  const average = (counted: typeof scores): number =>
-    counted.length === 0 ? 0 : counted.reduce((sum, { score }) => sum + score, 0) / counted.length;
-  const inPredictions = scores.filter(({ predicted }) => predicted > 0);
-  const inGold = scores.filter(({ gold }) => gold > 0);
-  const [accuracy, recall] = [average(inPredictions), average(inGold)];
-  const isAbsent = inPredictions.length + inGold.length === 0;
-  const f1 = accuracy + recall === 0 ? 0 : (2 * accuracy * recall) / (accuracy + recall);
-  return { accuracy, recall, f1: isAbsent ? 1 : f1 };
 }

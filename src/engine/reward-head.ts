@@ -31,6 +31,16 @@ export function withHead(
   return withScore(source, seed);
 }
 
+/** @throws UserError when the model has the other head */
+export function expectHead({ head }: ModelConfig, wanted: ModelConfig["head"], action: string): void {
+  if (head === wanted) return;
+  throw new UserError(
+    wanted === "score"
+      ? `Cannot ${action}: the model predicts tokens and has no reward head, expected a reward model. Create the engine with rewardHead "stored" or "fresh"`
+      : `Cannot ${action}: the model is a reward model, which predicts no tokens, expected one that does`,
+  );
+}
+
 function hasScore(adapter: string): boolean {
   const path = join(adapter, ADAPTER_TENSORS);
   if (!existsSync(path)) return false; // readAdapter says what is wrong with it

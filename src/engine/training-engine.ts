@@ -2,7 +2,7 @@
 import { CancelledError, UserError } from "../base/index.js";
 import { attentionNeedsRows } from "../graph/index.js";
 import { expectWholeExamples, LOSSES, type Loss, readLoss } from "../losses/index.js";
-import { clipCoefficient, type ModelConfig, SCORE } from "../nn/index.js";
+import { clipCoefficient, SCORE } from "../nn/index.js";
 import type {
   AdamParams,
   Datum,
@@ -11,7 +11,7 @@ import type {
   LossFnName,
   OptimStepOutput,
 } from "../protocol/index.js";
-import { type HostTensor, hostTensor, sizeOf } from "../tensor/index.js";
+import { type HostTensor, sizeOf } from "../tensor/index.js";
 import { isAdapterFolder, readAdapter, writeAdapter } from "./adapter-files.js";
 import {
   type Example,
@@ -23,10 +23,11 @@ import {
   splitIntoMicroBatches,
 } from "./batch.js";
 import { allocate, Executable } from "./executable.js";
+import { type ForwardOptions, type GraphForm, graphForm, type IsCancelled } from "./graph-form.js";
 import { writeModel } from "./model-files.js";
 import type { EngineOptions } from "./options.js";
 import { Outputs } from "./outputs.js";
-import { withHead } from "./reward-head.js";
+import { expectHead, withHead } from "./reward-head.js";
 import { readAdapters, SamplingEngine, type SharedSamplerOptions } from "./sampling/index.js";
 import { SCORING, type ScoredSequence, scoredExample } from "./scored-sequence.js";
 import { type ChosenRuntime, createRuntime } from "./session/index.js";
@@ -38,7 +39,6 @@ import {
   compileTraining,
   gradientName,
   type ModelSpec,
-  TEMPERATURE,
 } from "./training-graph.js";
 import { openWeightSource, type WeightSource } from "./weight-source.js";
 import { loadWeights, type Weights } from "./weights.js";
@@ -53,28 +53,7 @@ export interface EngineInfo {
   readonly runtime: string;
 }
 
-/** Asked between micro-batches; true ends the call with `CancelledError`. */
-export type IsCancelled = () => boolean;
 const never: IsCancelled = () => false;
-
-export interface ForwardOptions {
-  readonly lossFnConfig?: LossFnConfig;
-  /** Computes only tokens that can have a gradient; the logprobs of others are reported as 0. @default false */
-  readonly supervisedOnly?: boolean;
-  /** Logprobs are those of softmax(logits / temperature). @default 1 */
-  readonly temperature?: number;
-  /** `forward` computes the base model's logprobs, as if there were no adapter. @default false */
-  readonly withoutAdapter?: boolean;
-  readonly isCancelled?: IsCancelled;
-}
-
-/** What a call asks of the graph, and the numbers it feeds for that. */
-interface GraphForm {
-  readonly isTempered: boolean;
-  readonly withoutAdapter: boolean;
-  readonly isBackward: boolean;
-  readonly tensors: Readonly<Record<string, HostTensor>>;
-}
 
 export class TrainingEngine {
   readonly #options: EngineOptions;
@@ -140,7 +119,7 @@ export class TrainingEngine {
   ): Promise<ForwardBackwardOutput> {
     const { lossFnConfig = {}, supervisedOnly = false, isCancelled = never } = options;
     const { loss, lossConfig, examples } = this.#read(data, lossFn, lossFnConfig);
-    const form = this.#formOf(options);
+    const form = graphForm(this.#spec, options);
     const collected = new Outputs(loss, examples);
     for (const indices of this.#split(examples, loss)) {
       await pause(isCancelled);
@@ -168,7 +147,7 @@ export class TrainingEngine {
       throw new UserError(
         `Cannot train with "${lossFn}" without the adapter: nothing else is trained. Leave withoutAdapter to forward`,
       );
-    const form = { ...this.#formOf(options), isBackward: true };
+    const form = { ...graphForm(this.#spec, options), isBackward: true };
     const collected = new Outputs(loss, examples);
     const { arena, trainable } = this.#weights;
     const scratch: Record<string, HostTensor> = {};
@@ -308,7 +287,7 @@ export class TrainingEngine {
 
   /** A sampler that reads these very weights, so that it sees every step. Sampling and training must take turns. */
   samplingEngine(options: SharedSamplerOptions = {}): SamplingEngine {
-    this.#expectHead("vocabulary", "sample");
+    expectHead(this.#spec.config, "vocabulary", "sample");
     const { tensors } = this.#weights;
     const { threads } = this.#options;
     const adapters = readAdapters(options.adapters ?? {}, this.#spec, tensors);
@@ -319,7 +298,7 @@ export class TrainingEngine {
   /** Logits [V] after the last of `tokens`: for looking at a model, not for sampling from it. */
   async nextLogits(tokens: readonly number[]): Promise<Float32Array> {
     const { vocabularySize } = this.#spec.config;
-    this.#expectHead("vocabulary", "compute logits");
+    expectHead(this.#spec.config, "vocabulary", "compute logits");
     if (tokens.length === 0) throw new UserError("Cannot compute logits: 0 tokens, expected at least 1");
     const at = firstForeignId(tokens, vocabularySize);
     if (at >= 0)
@@ -345,7 +324,7 @@ export class TrainingEngine {
     sequences: readonly ScoredSequence[],
     { isCancelled = never }: { readonly isCancelled?: IsCancelled } = {},
   ): Promise<number[]> {
-    this.#expectHead("score", "score");
+    expectHead(this.#spec.config, "score", "score");
     const examples = sequences.map((sequence, index) =>
       scoredExample(sequence, index, this.#spec.config.vocabularySize),
     );
@@ -378,22 +357,12 @@ export class TrainingEngine {
     if (data.length === 0)
       throw new UserError(`Cannot train with "${lossFn}": 0 datums, expected at least 1`);
     expectWholeExamples(loss, data.length);
-    this.#expectHead(loss.reads === "scores" ? "score" : "vocabulary", `train with "${lossFn}"`);
+    expectHead(this.#spec.config, loss.reads === "scores" ? "score" : "vocabulary", `train with "${lossFn}"`);
     return {
       loss,
       lossConfig,
       examples: data.map((datum, index) => readExample(datum, index, loss, this.#spec.config.vocabularySize)),
     };
-  }
-
-  #expectHead(wanted: ModelConfig["head"], action: string): void {
-    const { head } = this.#spec.config;
-    if (head === wanted) return;
-    throw new UserError(
-      wanted === "score"
-        ? `Cannot ${action}: the model predicts tokens and has no reward head, expected a reward model. Create the engine with rewardHead "stored" or "fresh"`
-        : `Cannot ${action}: the model is a reward model, which predicts no tokens, expected one that does`,
-    );
   }
 
   #split(examples: readonly Example[], { datumsPerExample = 1 }: Loss): number[][] {
@@ -420,25 +389,6 @@ export class TrainingEngine {
 
   get #needsRows(): boolean {
     return attentionNeedsRows(this.#runtime.lowering, this.#spec.config.headWidth);
-  }
-
-  /** @throws UserError when the options make no sense for this engine */
-  #formOf({ temperature = 1, withoutAdapter = false }: ForwardOptions): GraphForm {
-    if (!(temperature > 0 && Number.isFinite(temperature)))
-      throw new UserError(
-        `Cannot compute logprobs at temperature ${temperature}: expected a positive number`,
-      );
-    if (withoutAdapter && this.#spec.lora === null)
-      throw new UserError(
-        "Cannot compute logprobs without the adapter: this engine trains all weights, so there is no base model left. Keep the reference's logprobs from before training, or train with lora",
-      );
-    const isTempered = temperature !== 1;
-    return {
-      isTempered,
-      withoutAdapter,
-      isBackward: false,
-      tensors: isTempered ? { [TEMPERATURE]: hostTensor("float32", [], Float32Array.of(temperature)) } : {},
-    };
   }
 
   #training(

@@ -1,12 +1,13 @@
 /** Entry of the training client's worker thread: one engine, and a sampler of its weights when one is asked for. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { AdamParams, Datum, LossFnName } from "../protocol/index.js";
+import type { ForwardOptions } from "./graph-form.js";
 import type { Request } from "./messages.js";
 import type { EngineOptions } from "./options.js";
 import { answerSample, type SamplingEngine, type SharedSamplerOptions } from "./sampling/index.js";
 import type { ScoredSequence } from "./scored-sequence.js";
 import { type CallContext, serve } from "./serve.js";
-import { type ForwardOptions, TrainingEngine } from "./training-engine.js";
+import { TrainingEngine } from "./training-engine.js";
 
 await serve(parentPort, async () => {
   const engine = await TrainingEngine.create(workerData as EngineOptions); // the client's argument

@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
   type AnswerPair,
+  answerLogprobs,
   dpoLoss,
+  klEstimate,
   ktoLoss,
+  mismatchedDatums,
   orpoLoss,
   type PreferenceLoss,
   pairDatums,
@@ -15,6 +18,7 @@ import { Random, UserError } from "../../src/base/index.js";
 import { TrainingEngine } from "../../src/engine/index.js";
 import type { Datum, LossFnConfig } from "../../src/protocol/index.js";
 import {
+  ADAM,
   largestGap,
   largestRelativeGap,
   TINY_CONFIG,
@@ -156,6 +160,30 @@ describe("on the engine", () => {
       await engine.forwardBackward(unpairedDatums(answers.slice(0, 1)), "kto");
       expect(takeGradients(engine, mkdtempSync(join(folder, "one-"))).norm).toBeGreaterThan(1e-4);
     }
+    await engine.close();
+  });
+
+  it("kto's KL of a fresh adapter is 0, and grows once the policy moves", async () => {
+    const engine = await TrainingEngine.create({ model, lora: { rank: 4, alpha: 8 } });
+    const answers = tokenPairs(17, 3).map(({ chosen }) => ({ ...chosen, isDesirable: true }));
+    const mismatched = mismatchedDatums(answers);
+    const estimate = async (): Promise<number> => {
+      const logprobs = async (withoutAdapter: boolean): Promise<number[]> => {
+        const options = { supervisedOnly: true, withoutAdapter };
+        return answerLogprobs(
+          mismatched,
+          (await engine.forward(mismatched, "cross_entropy", options)).lossFnOutputs,
+        );
+      };
+      return klEstimate(await logprobs(false), await logprobs(true));
+    };
+    expect(await estimate()).toBe(0);
+    // Training on the very answers that the estimate is made of raises their logprobs.
+    for (let step = 0; step < 3; step++) {
+      await engine.forwardBackward(mismatched, "cross_entropy");
+      engine.optimStep(ADAM);
+    }
+    expect(await estimate()).toBeGreaterThan(0.1);
     await engine.close();
   });
 

@@ -341,6 +341,9 @@ describe("what is refused", () => {
     await expect(reward.forwardBackward(data.slice(0, 1), "bradley_terry")).rejects.toThrow(
       'Cannot train with "bradley_terry": 1 datums, expected a multiple of 2: chosen and rejected of each example one after the other',
     );
+    await expect(reward.forward(data, "bradley_terry", { temperature: 0.5 })).rejects.toThrow(
+      "Cannot compute scores at temperature 0.5: a reward model's score has no temperature",
+    );
     await reward.close();
     const plain = await TrainingEngine.create({ model });
     await expect(plain.forwardBackward(data, "bradley_terry")).rejects.toThrow(

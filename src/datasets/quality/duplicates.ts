@@ -5,8 +5,9 @@
  *     J(A, B) = |A ∩ B| / |A ∪ B|      A, B: the sets of five consecutive words of two texts
  *
  * Rows are near when J ≥ threshold both for their prompts and for their answers: two samples of one prompt, or two
- * questions about one long schema, are not. With 32 bands of 4 hashes a pair at J = 0.8 is missed with probability
- * (1 − 0.8⁴)³² = 4e-8. Hashes are fixed: the same rows give the same answer.
+ * questions about one long schema, are not. A band is three hashes of the prompt and three of the answers, so neither of
+ * them alone makes rows candidates. With 48 bands a pair with J = 0.8 for both is missed with probability
+ * (1 − 0.8⁶)⁴⁸ = 5e-7. Hashes are fixed: the same rows give the same answer.
  */
 import { Random } from "../../base/index.js";
 import { recordKey } from "../records/read-records.js";
@@ -30,8 +31,8 @@ export interface Duplicates {
 }
 
 const SHINGLE_WORDS = 5;
-const BANDS = 32;
-const ROWS_PER_BAND = 4;
+const BANDS = 48;
+const ROWS_PER_BAND = 3;
 const HASHES = BANDS * ROWS_PER_BAND;
 
 export function findDuplicates(
@@ -77,19 +78,27 @@ function nearGroups(records: readonly DataRecord[], threshold: number): number[]
   );
   const random = new Random(0);
   const seeds = Array.from({ length: HASHES }, () => random.uint32());
-  const signatures = shingled.map((one) => signatureOf(one, seeds));
+  const signatures = shingled.map(({ prompt, answers }) => ({
+    prompt: signatureOf(prompt, seeds),
+    answers: signatureOf(answers, seeds),
+  }));
   const clusters = new Clusters(records.length);
+  const compared = new Set<number>();
   for (let band = 0; band < BANDS; band++) {
+    const from = band * ROWS_PER_BAND;
     const buckets = new Map<string, number[]>();
-    signatures.forEach((signature, i) => {
-      const at = band * ROWS_PER_BAND;
-      const key = signature.subarray(at, at + ROWS_PER_BAND).join(" ");
+    signatures.forEach(({ prompt, answers }, i) => {
+      const hashes = (signature: Uint32Array): string =>
+        signature.subarray(from, from + ROWS_PER_BAND).join(" ");
+      const key = `${hashes(prompt)} ${hashes(answers)}`;
       const members = buckets.get(key) ?? [];
       buckets.set(key, members);
       for (const other of members) {
         // Near is not transitive: who is not near one member of a cluster may be near another.
-        if (clusters.find(other) === clusters.find(i)) continue;
+        const pair = other * records.length + i;
+        if (clusters.find(other) === clusters.find(i) || compared.has(pair)) continue;
         if (isNear(shingled[other]!, shingled[i]!, threshold)) clusters.join(other, i);
+        else compared.add(pair);
       }
       members.push(i);
     });
@@ -115,17 +124,14 @@ function shinglesOf(...texts: readonly string[]): Set<number> {
   return shingles;
 }
 
-function signatureOf({ prompt, answers }: Shingled, seeds: readonly number[]): Uint32Array {
+function signatureOf(shingles: ReadonlySet<number>, seeds: readonly number[]): Uint32Array {
   const least = new Uint32Array(HASHES).fill(0xffffffff);
-  const take = (shingle: number): void => {
+  for (const shingle of shingles) {
     for (let i = 0; i < HASHES; i++) {
       const hash = mixed(shingle ^ seeds[i]!);
       if (hash < least[i]!) least[i] = hash;
     }
-  };
-  for (const shingle of prompt) take(shingle);
-  // Another salt: what the prompt says is another shingle than the same words in an answer.
-  for (const shingle of answers) take(Math.imul(shingle, 0x2c1b3c6d) ^ 0x5bd1e995);
+  }
   return least;
 }
 

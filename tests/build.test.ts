@@ -19,7 +19,8 @@ import { isCurrent, linkCommand, removeStaleFiles, staleFiles } from "../tools/c
 let root: string;
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "hone-build-"));
-  write("tsconfig.json", "tsconfig.build.json", "src/index.ts", "src/cli/main.ts", "src/cli/main.test.ts");
+  write("tsconfig.json", "tsconfig.build.json");
+  write("src/index.ts", "src/ambient.d.ts", "src/cli/main.ts", "src/cli/main.test.ts");
   write(...outputs("index"), ...outputs("cli/main"));
 });
 afterEach(() => rmSync(root, { recursive: true }));

@@ -4,8 +4,8 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, readlinkSync, rmdirSync, 
 import { dirname, join, relative } from "node:path";
 
 const OUTPUTS = [".js", ".js.map", ".d.ts"];
-/** As tsconfig.build.json leaves them out. */
-const LEFT_OUT = /\.(?:test|test-data)\.ts$/;
+/** As tsconfig.build.json leaves them out; declarations have no output. */
+const LEFT_OUT = /\.(?:test|test-data|d)\.ts$/;
 
 /** Sources of dist/, as paths below src/. */
 function sourcesOf(root) {

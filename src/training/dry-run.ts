@@ -4,9 +4,9 @@ import type { DatasetStatistics, TrainingRow } from "../datasets/index.js";
 import type { TrainingClient } from "../protocol/index.js";
 import type { Tokenizer } from "../text/index.js";
 import { crossEntropyBatch, gradNormOf, LOSS_FORMULA, lossOf } from "./cross-entropy.js";
+import { totalStepsOf } from "./row-loop.js";
 import type { SftConfig } from "./sft-config.js";
 import { previewSftData, type SftData } from "./sft-data.js";
-import { totalStepsOf } from "./sft-loop.js";
 
 const DRY_ROWS = 10;
 

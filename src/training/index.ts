@@ -20,6 +20,7 @@ export {
 export { isRlMetric, RL_METRICS } from "./rl-metrics.js";
 export { type RolloutSource, rollOut, rollOutStep, type StepRollouts } from "./rl-rollouts.js";
 export { learn, type Reference, type UpdateOptions, type UpdateResult } from "./rl-update.js";
+export { type LoopProgress, type LoopResult, totalStepsOf } from "./row-loop.js";
 export { learningRateAt, SCHEDULES, type Schedule, type ScheduleName, warmupStepsOf } from "./schedule.js";
 export { columnMappingOf, loadSftConfig, SftConfig, withAbsolutePaths } from "./sft-config.js";
 export { type LoadSftDataOptions, loadSftData, previewSftData, type SftData } from "./sft-data.js";
@@ -29,6 +30,5 @@ export {
   type SftLoopConfig,
   type SftProgress,
   type SftResult,
-  totalStepsOf,
 } from "./sft-loop.js";
 export { type Curriculum, createTaskPlan, TaskCursor, type TaskPlan } from "./task-plan.js";

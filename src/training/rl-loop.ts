@@ -11,6 +11,7 @@ import type { Tokenizer } from "../text/index.js";
 import { batchStatistics, invalidFraction, validGroups } from "./batch-statistics.js";
 import type { CheckResult } from "./checks/index.js";
 import { type Alarm, checkGuards } from "./guards/index.js";
+import { CLIENT_STATE } from "./loop-state.js";
 import type { RunRecorder } from "./recorder.js";
 import type { RlConfig } from "./rl-config.js";
 import { type RolloutSource, rollOut, rollOutStep } from "./rl-rollouts.js";
@@ -18,7 +19,6 @@ import { firstRlState, type RlState, type RlTerms, readRlState, rlTerms, writeRl
 import { learn, needsTrainingLogprobs, type Reference } from "./rl-update.js";
 import { validate } from "./rl-validation.js";
 import { learningRateAt } from "./schedule.js";
-import { CLIENT_STATE } from "./sft-state.js";
 import { refuseFailed, stepZeroChecks } from "./step-zero.js";
 import { createTaskPlan } from "./task-plan.js";
 import { trajectoryLogprobs } from "./trajectory-logprobs.js";

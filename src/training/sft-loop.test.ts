@@ -17,15 +17,10 @@ import { crossEntropyBatch } from "./cross-entropy.js";
 import { dryRunSft } from "./dry-run.js";
 import { parseConfig } from "./load-config.js";
 import { SFT_METRICS } from "./metrics.js";
+import { totalStepsOf } from "./row-loop.js";
 import { SftConfig } from "./sft-config.js";
 import type { SftData } from "./sft-data.js";
-import {
-  type RunSftOptions,
-  runSft,
-  type SftLoopConfig,
-  type SftProgress,
-  totalStepsOf,
-} from "./sft-loop.js";
+import { type RunSftOptions, runSft, type SftLoopConfig, type SftProgress } from "./sft-loop.js";
 
 const V = 8;
 

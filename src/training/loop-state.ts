@@ -1,4 +1,4 @@
-/** What the SFT loop must know to go on as if it had never stopped. Weights and moments are the client's. */
+/** What a loop over rows must know to go on as if it had never stopped. Weights and moments are the client's. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -7,9 +7,9 @@ import { DataCursor } from "../datasets/index.js";
 
 /** The client's own state, inside a checkpoint directory. */
 export const CLIENT_STATE = "state";
-const LOOP_STATE = "sft.json";
+const stateFile = (method: string): string => `${method}.json`;
 
-const SftState = z.strictObject({
+const LoopState = z.strictObject({
   version: z.literal(1),
   /** Updates done. */
   step: z.int().nonnegative(),
@@ -19,11 +19,12 @@ const SftState = z.strictObject({
   /** What must be the same in the run that goes on. */
   terms: z.record(z.string(), z.union([z.string(), z.number()])),
 });
-export type SftState = z.infer<typeof SftState>;
-export type SftTerms = SftState["terms"];
+export type LoopState = z.infer<typeof LoopState>;
+export type LoopTerms = LoopState["terms"];
 
-export function writeSftState(directory: string, state: SftState): void {
-  writeFileSync(join(directory, LOOP_STATE), `${JSON.stringify(state, null, 1)}\n`);
+/** `method` as the command names it: each has a file name of its own, so that none goes on with another's checkpoint. */
+export function writeLoopState(directory: string, method: string, state: LoopState): void {
+  writeFileSync(join(directory, stateFile(method)), `${JSON.stringify(state, null, 1)}\n`);
 }
 
 /**
@@ -31,27 +32,25 @@ export function writeSftState(directory: string, state: SftState): void {
  *
  * @throws UserError when the checkpoint is not of this loop, or was made on other terms.
  */
-export function readSftState(directory: string, terms: SftTerms): SftState {
-  const path = join(directory, LOOP_STATE);
+export function readLoopState(directory: string, method: string, terms: LoopTerms): LoopState {
+  const name = stateFile(method);
+  const path = join(directory, name);
   let json: unknown;
   try {
     json = JSON.parse(readFileSync(path, "utf8"));
   } catch (thrown) {
     throw new UserError(
-      `Cannot resume from ${directory}: ${LOOP_STATE} cannot be read, expected a checkpoint of SFT`,
+      `Cannot resume from ${directory}: ${name} cannot be read, expected a checkpoint of ${method.toUpperCase()}`,
       {
         cause: thrown,
       },
     );
   }
-  const parsed = SftState.safeParse(json);
+  const parsed = LoopState.safeParse(json);
   if (!parsed.success) {
-    throw new UserError(
-      `Cannot resume from ${directory}: ${LOOP_STATE} has another form, expected version 1`,
-      {
-        cause: parsed.error,
-      },
-    );
+    throw new UserError(`Cannot resume from ${directory}: ${name} has another form, expected version 1`, {
+      cause: parsed.error,
+    });
   }
   const state = parsed.data;
   for (const [term, value] of Object.entries(terms)) {

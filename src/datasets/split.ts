@@ -2,9 +2,12 @@
 import { Random, UserError } from "../base/index.js";
 import type { TrainingRow } from "./tokenize.js";
 
-export interface Split {
-  readonly train: readonly TrainingRow[];
-  readonly validation: readonly TrainingRow[];
+/** Anything that has a prompt: equal keys, equal prompts. */
+type Prompted = Pick<TrainingRow, "promptKey">;
+
+export interface Split<R extends Prompted = TrainingRow> {
+  readonly train: readonly R[];
+  readonly validation: readonly R[];
 }
 
 /**
@@ -12,7 +15,11 @@ export interface Split {
  *
  * @throws UserError when the rows have fewer than two different prompts.
  */
-export function splitByPrompt(rows: readonly TrainingRow[], fraction: number, seed: number): Split {
+export function splitByPrompt<R extends Prompted>(
+  rows: readonly R[],
+  fraction: number,
+  seed: number,
+): Split<R> {
   const sizes = new Map<string, number>();
   for (const { promptKey } of rows) sizes.set(promptKey, (sizes.get(promptKey) ?? 0) + 1);
   if (sizes.size < 2) {
@@ -39,7 +46,7 @@ export function splitByPrompt(rows: readonly TrainingRow[], fraction: number, se
 }
 
 /** How many validation rows have a prompt that is trained on: a loss over them flatters. */
-export function sharedPrompts({ train, validation }: Split): number {
+export function sharedPrompts({ train, validation }: Split<Prompted>): number {
   const trained = new Set(train.map(({ promptKey }) => promptKey));
   return validation.filter(({ promptKey }) => trained.has(promptKey)).length;
 }

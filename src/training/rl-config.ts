@@ -8,8 +8,8 @@ import { ALGORITHMS, type AlgorithmName, PolicySettings, settingsOf } from "../a
 import { SPLITS, TextToSqlConfig } from "../envs/index.js";
 import { GUARD_ACTIONS, GUARDS, type Guard } from "./guards/index.js";
 import { loadConfig } from "./load-config.js";
+import { Lora, Quantise } from "./run-keys.js";
 import { SCHEDULES } from "./schedule.js";
-import { Lora, Quantise } from "./sft-config.js";
 
 const ALGORITHM_NAMES = Object.keys(ALGORITHMS) as AlgorithmName[]; // Object.keys forgets which keys they are
 const positive = z.int().positive();

@@ -1,5 +1,5 @@
 /** What `hone evaluate` and the recipe's report step leave for people: real SQL, a real model with random weights. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Sqlite from "libsql";
@@ -139,10 +139,15 @@ it("hone evaluate -o writes the report of both models as Markdown, HTML and JSON
   });
   const model = String(made["directory"]);
   const output = join(folder, "evaluation");
+  const [before, after] = ["runs/sft-1/model", "runs/grpo-1/model"].map((name) => join(folder, name)) as [
+    string,
+    string,
+  ];
+  for (const copy of [before, after]) cpSync(model, copy, { recursive: true });
   const write = vi.spyOn(process.stdout, "write").mockReturnValue(true);
   try {
-    await evaluate(model, {
-      ...{ data, split: "test", against: model, prompt: "compact", listTables: false, corrections: 0 },
+    await evaluate(after, {
+      ...{ data, split: "test", against: before, prompt: "compact", listTables: false, corrections: 0 },
       ...{ maxTokens: 6, output, threads: 1, json: true },
     });
     const lines = write.mock.calls.map(([text]) => String(text)).join("");
@@ -152,8 +157,8 @@ it("hone evaluate -o writes the report of both models as Markdown, HTML and JSON
   }
   const markdown = readFileSync(join(output, "report.md"), "utf8");
   expect(markdown).toContain(`6 questions of the split test of ${data}`);
-  // A model against itself.
-  expect(markdown).toMatch(/ − .*\| \+0\.0 \[\+0\.0, \+0\.0\] \| 0 \| 0 \|\n/);
+  // A model against its copy.
+  expect(markdown).toMatch(/\| grpo-1\/model − sft-1\/model \|.*\| \+0\.0 \[\+0\.0, \+0\.0\] \| 0 \| 0 \|\n/);
   expect(readFileSync(join(output, "report.html"), "utf8")).toContain("<svg");
   expect(JSON.parse(readFileSync(join(output, "report.json"), "utf8")).reports[1].items).toHaveLength(6);
   await expect(

@@ -24,17 +24,18 @@ export interface EvaluateOptions extends OutputOptions {
 /** @throws UserError for what the user can mend, `CancelledError` when Ctrl-C stopped it */
 export async function evaluate(model: string, options: EvaluateOptions): Promise<void> {
   const output = createOutput(options);
-  const { data, prompt, listTables, corrections, limit, maxTokens, threads } = options;
+  const { against, data, prompt, listTables, corrections, limit, maxTokens, threads } = options;
   const environment = parseTextToSqlConfig({ data: resolve(data), prompt, listTables, corrections });
   const split = splitOf(options.split);
   const interrupt = watchInterrupt((line) => output.print(line));
   try {
+    const labelOf = shortNames([options.adapter ?? model, ...(against === undefined ? [] : [against])]);
     const measure = (folder: string, adapter: string | undefined): Promise<SpiderReport> =>
       evaluateSql({
         ...{
           model: folder,
           adapter,
-          label: adapter ?? folder,
+          label: labelOf(adapter ?? folder),
           environment,
           split,
           limit,
@@ -45,7 +46,7 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
       });
     const report = await measure(model, options.adapter);
     tell(output, report);
-    const other = options.against === undefined ? undefined : await measure(options.against, undefined);
+    const other = against === undefined ? undefined : await measure(against, undefined);
     if (other !== undefined) {
       tell(output, other);
       compare(output, other, report);
@@ -61,6 +62,16 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
   } finally {
     interrupt.release();
   }
+}
+
+/** Paths without the directories that all of them begin with: tables and charts have little room. */
+function shortNames(paths: readonly string[]): (path: string) => string {
+  const [first = [], ...others] = paths.map((path) => path.split("/"));
+  if (others.length === 0) return (path) => path;
+  const isShared = (part: string, i: number): boolean =>
+    i < first.length - 1 && others.every((parts) => i < parts.length - 1 && parts[i] === part);
+  const differs = first.findIndex((part, i) => !isShared(part, i));
+  return (path) => path.split("/").slice(differs).join("/");
 }
 
 function splitOf(given: string): SplitName {

@@ -1,17 +1,8 @@
 /** `hone train sft`: supervised fine-tuning from a configuration file, or from where a stopped run was. */
-import { statSync } from "node:fs";
 import { totalmem } from "node:os";
-import { relative, resolve } from "node:path";
-import { CancelledError, UserError } from "../../base/index.js";
-import { createTrainingClient, type EmbeddedTrainingClient, estimateMemory } from "../../engine/index.js";
-import { openRunStore, type Run, type RunStore, readProvenance } from "../../runs/index.js";
-import {
-  type ChatRenderer,
-  checkFits,
-  createChatRenderer,
-  loadTokenizer,
-  type TextTokenizer,
-} from "../../text/index.js";
+import { createTrainingClient, estimateMemory } from "../../engine/index.js";
+import { openRunStore, type RunStore } from "../../runs/index.js";
+import { checkFits, type TextTokenizer } from "../../text/index.js";
 import {
   dryRunSft,
   loadSftData,
@@ -19,20 +10,15 @@ import {
   runSft,
   type SftConfig,
   type SftData,
-  type SftProgress,
-  type SftResult,
   totalStepsOf,
 } from "../../training/index.js";
-import { exportWeights } from "../export-weights.js";
-import { watchInterrupt } from "../interrupt.js";
-import { hashModel } from "../model-hash.js";
 import { createOutput, formatBytes, type Output } from "../output.js";
-import { createProgress, type Progress } from "../progress.js";
-import { engineOptionsOf, microBatchOf, readJob, type TrainSftOptions } from "../sft-job.js";
+import { openText, trainRows } from "../row-training.js";
+import { engineOptionsOf, microBatchOf, readSftJob, type TrainSftOptions } from "../sft-job.js";
 
 /** @throws UserError for what the user can mend, `CancelledError` when Ctrl-C stopped the run after a step. */
 export async function trainSft(options: TrainSftOptions): Promise<void> {
-  const { config, resumed } = readJob(options);
+  const { config, resumed } = readSftJob(options);
   const output = createOutput(options);
   // Opened before the model is loaded: a project that cannot be written is noticed at once.
   const store = options.dryRun ? null : openRunStore(config.output);
@@ -81,7 +67,12 @@ async function trainWith(
       output.print(text);
       return;
     }
-    await train({ store, client, config, data, output, resumed });
+    const { train, validation, dataHashes } = data;
+    await trainRows({
+      ...{ store, client, config, dataHashes, output, resumed },
+      method: "sft",
+      loop: (run) => runSft({ client, train, trainPath: config.data.train, validation, config, ...run }),
+    });
   } finally {
     await client.close();
   }
@@ -91,26 +82,9 @@ async function loadData(
   config: SftConfig,
   output: Output,
 ): Promise<{ readonly tokenizer: TextTokenizer; readonly data: SftData }> {
-  if (
-    config.model.endsWith(".gguf") &&
-    statSync(config.model, { throwIfNoEntry: false })?.isFile() === true
-  ) {
-    throw new UserError(
-      `Cannot train ${config.model}: a .gguf file brings no tokenizer in Hugging Face layout, expected a model directory. Run hone convert first`,
-    );
-  }
-  const tokenizer = loadTokenizer(config.model);
-  // Made when the first conversation needs it: a model for plain text has no template.
-  let renderer: ChatRenderer | undefined;
-  const data = await loadSftData(config, {
-    tokenizer,
-    renderer: {
-      render: (messages, options) =>
-        (renderer ??= createChatRenderer(config.model, { tokenizer })).render(messages, options),
-    },
-    onProgress: (path, rows) => output.record("loading", { path, rows }),
-  });
-  return { tokenizer, data };
+  const text = openText(config.model);
+  const onProgress = (path: string, rows: number): void => output.record("loading", { path, rows });
+  return { tokenizer: text.tokenizer, data: await loadSftData(config, { ...text, onProgress }) };
 }
 
 function announce(
@@ -146,133 +120,4 @@ function announce(
       `Warning: this machine has ${formatBytes(totalmem())} of memory. Set a smaller microBatchTokens, gradientCheckpointing, lora or quantise`,
     );
   }
-}
-
-interface Training {
-  readonly store: RunStore;
-  readonly client: EmbeddedTrainingClient;
-  readonly config: SftConfig;
-  readonly data: SftData;
-  readonly output: Output;
-  readonly resumed: string | undefined;
-}
-
-async function train({ store, client, config, data, output, resumed }: Training): Promise<void> {
-  const run = resumed === undefined ? createRun(store, config, data) : store.resumeRun(resumed);
-  let status: "finished" | "interrupted" | "failed" = "failed";
-  try {
-    const resumeFrom = run.latestCheckpoint()?.directory;
-    if (resumed !== undefined) run.logEvent("resume", { step: run.step });
-    output.record("run", { id: run.id, directory: run.directory, step: run.step });
-    output.print(`Run ${run.id} in ${shortPath(run.directory)}\n`);
-    const result = await watched({ client, config, data, output, run, resumeFrom });
-    if (result.status === "finished") await finish({ client, config, output, run, result });
-    status = result.status;
-    output.record("end", { id: run.id, ...result });
-    if (result.status === "interrupted") throw new CancelledError(`${result.message}${whereOf(config)}`);
-  } finally {
-    run.close(status);
-  }
-}
-
-function createRun(store: RunStore, config: SftConfig, data: SftData): Run {
-  return store.createRun({
-    method: "sft",
-    ...(config.name === undefined ? {} : { name: config.name }),
-    config,
-    seed: config.seed,
-    ...readProvenance(config.output),
-    dataHashes: data.dataHashes,
-    modelHash: hashModel(config.model),
-  });
-}
-
-/** The loop with its progress shown and Ctrl-C heard. */
-async function watched({
-  client,
-  config,
-  data,
-  output,
-  run,
-  resumeFrom,
-}: Omit<Training, "resumed" | "store"> & {
-  readonly run: Run;
-  readonly resumeFrom: string | undefined;
-}): Promise<SftResult> {
-  let progress: Progress | undefined;
-  const interrupt = watchInterrupt((line) =>
-    progress === undefined ? output.print(line) : progress.note(line),
-  );
-  const onProgress = (event: SftProgress): void => {
-    const { kind, ...fields } = event;
-    output.record(kind, fields);
-    if (output.isJson) return;
-    if (event.kind === "start") {
-      const { step: startStep, totalSteps } = event;
-      progress = createProgress({
-        startStep,
-        totalSteps,
-        stream: process.stdout,
-        now: () => performance.now(),
-      });
-    }
-    if (event.kind === "step") progress?.update(event);
-    if (event.kind === "validation") {
-      progress?.note(`step ${event.step}: validation loss ${event.loss.toFixed(4)}`);
-    }
-  };
-  try {
-    return await runSft({
-      client,
-      train: data.train,
-      trainPath: config.data.train,
-      validation: data.validation,
-      config,
-      recorder: run,
-      clock: () => performance.now(),
-      onProgress,
-      signal: interrupt.signal,
-      ...(resumeFrom === undefined ? {} : { resumeFrom }),
-    });
-  } finally {
-    progress?.stop();
-    interrupt.release();
-  }
-}
-
-async function finish({
-  client,
-  config,
-  output,
-  run,
-  result,
-}: {
-  readonly client: EmbeddedTrainingClient;
-  readonly config: SftConfig;
-  readonly output: Output;
-  readonly run: Run;
-  readonly result: SftResult;
-}): Promise<void> {
-  const name = config.lora === undefined ? "model" : "adapter";
-  const directory = await exportWeights(client, run.directory, name);
-  output.record("export", { directory });
-  output.print(`\n${result.message}`);
-  output.print(`The ${name} is in ${shortPath(directory)}`);
-  const best = run.bestCheckpoint();
-  if (best !== undefined && best.score !== null && best.step !== result.step) {
-    output.print(
-      `The validation loss was lower after step ${best.step}: ${best.score.toFixed(4)}, in ${shortPath(best.directory)}`,
-    );
-  }
-}
-
-/** What `--resume` must be told when the project is not where the user is. */
-function whereOf({ output }: SftConfig): string {
-  return resolve(output) === process.cwd() ? "" : ` --project ${shortPath(output)}`;
-}
-
-/** Relative to where the user is, when that is shorter. */
-function shortPath(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short.length < path.length && !short.startsWith("..") ? short : path;
 }

@@ -183,6 +183,17 @@ HONE_API hone_status hone_matmul_q4(hone_pool *pool, int64_t m, int64_t n_out, i
                                     const float *x, const uint8_t *packed, const float *scales, const uint8_t *zeros,
                                     float *y);
 
+/*
+ * y = x w^T + c for a w [n, k] that is packed beforehand, to be multiplied many times (matmul_panels.c). Panel p holds rows
+ * 32 p to 32 p + 31 of w turned, [k][32], zeros where w has no more rows. x: [m, k], y: [m, n], which may be c; c: NULL, or
+ * one row of n (c_step 0), or [m, n] (c_step n). What a row of y is does not depend on m.
+ */
+#define HONE_PANEL_COLUMNS 32
+
+HONE_API hone_status hone_pack_panels(hone_pool *pool, int64_t n, int64_t k, const float *w, float *panels);
+HONE_API hone_status hone_matmul_panels(hone_pool *pool, int64_t m, int64_t n, int64_t k, const float *x,
+                                        const float *panels, const float *c, int64_t c_step, float *y);
+
 /* out[i] = table[indices[i]], table [rows, width] in bf16, out [count, width] (gather.c). */
 HONE_API hone_status hone_gather_bf16(hone_pool *pool, int64_t rows, int64_t width, int64_t count, const uint16_t *table,
                                       const int64_t *indices, float *out);

@@ -301,6 +301,42 @@ static hone_status q4(hone_pool *pool, const hone_call *call) {
                         call->inputs[1], call->inputs[2], call->inputs[3], call->outputs[0]);
 }
 
+/* ---- PackPanels, MatMulPanels: y = x w^T + c ------------------------------------------------------------- */
+
+enum { ROWS_OF_W };
+
+static const char *pack_panels_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  (void)attributes;
+  if (in[0].rank != 2) return "w must be a matrix";
+  const int64_t n = in[0].dims[0].size;
+  const hone_dim panels = n < 0 ? UNKNOWN : (hone_dim){(n + HONE_PANEL_COLUMNS - 1) / HONE_PANEL_COLUMNS, NULL};
+  matrix(&out[0], panels, times(in[0].dims[1], HONE_PANEL_COLUMNS));
+  return NULL;
+}
+
+static hone_status pack_panels(hone_pool *pool, const hone_call *call) {
+  return hone_pack_panels(pool, size_of(call, 0, 0), size_of(call, 0, 1), call->inputs[0], call->outputs[0]);
+}
+
+static const char *matmul_panels_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int64_t n = (int64_t)attributes[ROWS_OF_W];
+  if (in[0].rank != 2 || in[1].rank != 2) return "x and panels must be matrices";
+  if (n < 1) return "columns must be given and be at least 1";
+  if (differ(times(in[0].dims[1], HONE_PANEL_COLUMNS), in[1].dims[1]) ||
+      differ(in[1].dims[0], (hone_dim){(n + HONE_PANEL_COLUMNS - 1) / HONE_PANEL_COLUMNS, NULL}))
+    return "panels are not those of a matrix with `columns` rows as long as those of x";
+  matrix(&out[0], in[0].dims[0], (hone_dim){n, NULL});
+  if (in[2].rank < 0) return NULL;
+  if (in[2].rank == 1) return differ(in[2].dims[0], out[0].dims[1]) ? "the bias c is not as long as a row of the result" : NULL;
+  return same_matrix(&in[2], &out[0]) ? NULL : "c is neither of the result's shape nor a row of it";
+}
+
+static hone_status matmul_panels(hone_pool *pool, const hone_call *call) {
+  const int64_t n = (int64_t)call->attributes[ROWS_OF_W];
+  return hone_matmul_panels(pool, size_of(call, 0, 0), n, size_of(call, 0, 1), call->inputs[0], call->inputs[1],
+                            call->inputs[2], call->in[2].rank == 2 ? n : 0, call->outputs[0]);
+}
+
 /* ---- weights in bf16: MatMulBf16, the head, GatherRowsBf16 ---------------------------------------------- */
 
 enum { W_TRANS };
@@ -404,6 +440,8 @@ const hone_op hone_ops[] = {
      logprobs_grad_shape, logprobs_grad_bf16, 0, -1},
     {"LogprobsWithGradBf16", 4, 4, 3, 1, {FLOAT, UINT16, INT64, FLOAT}, {FLOAT, FLOAT, FLOAT}, {{0}},
      logprobs_with_grad_shape, logprobs_with_grad_bf16, 0, -1},
+    {"PackPanels", 1, 1, 1, 1, {FLOAT}, {FLOAT}, {{0}}, pack_panels_shape, pack_panels, 0, -1},
+    {"MatMulPanels", 3, 2, 1, 1, {FLOAT, FLOAT, FLOAT}, {FLOAT}, {{"columns", 0, 0}}, matmul_panels_shape, matmul_panels, 0, 2},
     {"GatherRowsBf16", 2, 2, 1, 1, {UINT16, INT64}, {FLOAT}, {{0}}, gather_shape, gather, 0, -1},
     {"ScatterAddRows", 3, 3, 1, 1, {FLOAT, INT64, FLOAT}, {FLOAT}, {{0}}, scatter_shape, scatter, 0, -1},
     {0},

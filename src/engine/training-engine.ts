@@ -291,7 +291,7 @@ export class TrainingEngine {
     const { tensors } = this.#weights;
     const { threads } = this.#options;
     const adapters = readAdapters(options.adapters ?? {}, this.#spec, tensors);
-    const model = { spec: this.#spec, tensors, runtime: this.#runtime, adapters };
+    const model = { spec: this.#spec, tensors, runtime: this.#runtime, adapters, isTrained: true };
     return new SamplingEngine(threads === undefined ? model : { ...model, threads }, options);
   }
 

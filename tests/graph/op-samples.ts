@@ -713,4 +713,16 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
     .slice(1, 2)
     .map((sample) => ({ ...sample, build: (values) => [dequantise(values, 32)], differentiable: [] })),
   quantisedMatmul: [...quantisedSamples, ...gradientsOf(quantisedSamples)],
+  packPanels: [32, 70].map((rows) => ({
+    title: `[${rows}, 19]`,
+    inputs: { w: real([rows, 19]) },
+    build: ({ w }: Readonly<Record<string, Value>>) => [graph.packPanels(w!).panels],
+    differentiable: [],
+  })),
+  panelMatmul: [[], [70], [5, 70]].map((summand) => ({
+    title: summand.length === 0 ? "alone" : `plus [${summand}]`,
+    inputs: { x: real([5, 19]), w: real([70, 19]), ...(summand.length === 0 ? {} : { c: real(summand) }) },
+    build: ({ x, w, c }: Readonly<Record<string, Value>>) => [graph.panelLinear(x!, graph.packPanels(w!), c)],
+    differentiable: [],
+  })),
 };

@@ -60,6 +60,9 @@ const SIGNATURES = {
     "int64_t rows, int64_t width, int64_t count, const int64_t *indices, const float *updates, _Out_ float *out",
   matmul_q4:
     "int64_t m, int64_t n_out, int64_t k_in, int64_t block, int transposed, const float *x, const uint8_t *packed, const float *scales, const uint8_t *zeros, _Out_ float *y",
+  pack_panels: "int64_t n, int64_t k, const float *w, _Out_ float *panels",
+  matmul_panels:
+    "int64_t m, int64_t n, int64_t k, const float *x, const float *panels, const float *c, int64_t c_step, _Out_ float *y",
   adamw:
     "int64_t count, const hone_adamw_step *step, _Inout_ float *p, const float *g, _Inout_ float *m, _Inout_ float *v",
   sum_squares: "int64_t count, const float *x, _Out_ double *sum",

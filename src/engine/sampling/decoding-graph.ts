@@ -12,11 +12,14 @@ import {
 } from "../../nn/index.js";
 import { type ModelSpec, weightInputs } from "../training-graph.js";
 import { keysName, valuesName } from "./kv-cache.js";
+import { type PackedParameter, panelsName } from "./packed-weights.js";
 
 export interface DecodingGraphOptions {
   readonly lowering: Lowering;
   /** Also gives the logprobs of `targets` after the tokens `scored`, for prompts. */
   readonly scoresPrompt: boolean;
+  /** Weights that are fed packed (`panelsName`). @default none */
+  readonly packed?: readonly PackedParameter[];
 }
 
 export const newKeysName = (layer: number): string => `k.${layer}`;
@@ -28,10 +31,10 @@ export const newValuesName = (layer: number): string => `v.${layer}`;
  */
 export function compileDecoding(
   spec: ModelSpec,
-  { lowering, scoresPrompt }: DecodingGraphOptions,
+  { lowering, scoresPrompt, packed = [] }: DecodingGraphOptions,
 ): OnnxModel {
   const { config } = spec;
-  const weights = weightInputs(spec);
+  const weights = { ...weightInputs(spec), packed: packedInputs(packed) };
   const outputs: Record<string, Value> = {};
   const layout = cacheLayout();
   const attend: Attend = ({ q, k, v }, attributes, layer) => {
@@ -56,6 +59,13 @@ export function compileDecoding(
 /** Whether running the graph also stores the new keys and values. */
 export function writesCache({ headWidth }: ModelConfig, lowering: Lowering): boolean {
   return lowering === "native" && headWidth % 4 === 0 && headWidth <= 1024;
+}
+
+function packedInputs(parameters: readonly PackedParameter[]): (name: string) => g.PanelWeight | null {
+  const inputs = new Map(
+    parameters.map(({ name, shape }) => [name, g.panelInput(panelsName(name), shape)] as const),
+  );
+  return (name) => inputs.get(name) ?? null;
 }
 
 function decoderInputs({ headWidth }: ModelConfig, attend: Attend): DecoderInputs {

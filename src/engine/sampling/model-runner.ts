@@ -8,6 +8,7 @@ import type { ModelSpec } from "../training-graph.js";
 import type { CachedSequence } from "./cached-sequence.js";
 import { compileDecoding, newKeysName, newValuesName, writesCache } from "./decoding-graph.js";
 import { type KvCache, keysName } from "./kv-cache.js";
+import { PackedWeights } from "./packed-weights.js";
 
 /** What a model is made of and what runs it; weights are read, never written. */
 export interface SamplingModel {
@@ -17,6 +18,8 @@ export interface SamplingModel {
   readonly threads?: number;
   /** Adapters on the base model, by name. */
   readonly adapters: ReadonlyMap<string, ModelAdapter>;
+  /** Whether the weights change, while nothing is being sampled. @default false */
+  readonly isTrained?: boolean;
 }
 
 export interface ModelAdapter {
@@ -42,6 +45,7 @@ export interface RunResult {
 export class ModelRunner {
   readonly #model: SamplingModel;
   readonly #cache: KvCache;
+  readonly #packed: PackedWeights;
   readonly #executables = new Map<string, Promise<Executable>>();
   readonly #fixed = new Map<string | null, Record<string, HostTensor>>();
   #angles: { readonly rows: number; readonly cos: HostTensor; readonly sin: HostTensor };
@@ -50,6 +54,7 @@ export class ModelRunner {
   constructor(model: SamplingModel, cache: KvCache) {
     this.#model = model;
     this.#cache = cache;
+    this.#packed = new PackedWeights(model);
     this.#angles = this.#anglesFor(64);
   }
 
@@ -67,13 +72,14 @@ export class ModelRunner {
     const { config } = spec;
     for (const { sequence, tokens_T } of continuations) sequence.prepare(tokens_T.length);
     const scores = continuations.some(({ scored, tokens_T }) => scored && tokens_T.length > 1);
+    if (kind === "steps") await this.#packed.refresh();
     const executable = await this.#executable(kind, spec, scores);
     const inputs = this.#inputs(continuations, executable);
     const rows = continuations.length * config.vocabularySize;
     if (this.#logits.length < rows) this.#logits = new Float32Array(rows);
     const logits = this.#logits.subarray(0, rows);
     const outputs = await executable.run(
-      Object.assign(this.#fixedInputs(adapter, tensors), inputs),
+      Object.assign(this.#fixedInputs(adapter, tensors), this.#packed.tensors, inputs),
       executable.outputNames,
       { logits: hostTensor("float32", [continuations.length, config.vocabularySize], logits) },
     );
@@ -97,7 +103,13 @@ export class ModelRunner {
     return fixed;
   }
 
+  /** Says that nothing is being sampled: a trainer may change the weights now. */
+  rest(): void {
+    this.#packed.release();
+  }
+
   async close(): Promise<void> {
+    this.#packed.close();
     for (const executable of this.#executables.values()) (await executable).release();
     this.#executables.clear();
   }
@@ -168,7 +180,8 @@ export class ModelRunner {
     let executable = this.#executables.get(key);
     if (executable === undefined) {
       const { runtime, threads } = this.#model;
-      const model = compileDecoding(spec, { lowering: runtime.lowering, scoresPrompt });
+      const packed = kind === "steps" ? this.#packed.parameters : [];
+      const model = compileDecoding(spec, { lowering: runtime.lowering, scoresPrompt, packed });
       executable = Executable.create(runtime, model, {
         batchInvariant: kind === "prompts" ? "many rows" : "few rows",
         ...(threads === undefined ? {} : { threads }),

@@ -76,6 +76,8 @@ export class SamplingEngine {
         `Cannot sample: a prompt of ${checked.prompt_T.length} tokens and ${checked.maxTokens} new ones need ${run.leastPages * CACHE_PAGE} tokens of cache, expected at most cacheTokens ${this.#cacheTokens}. Lower maxTokens, or raise cacheTokens`,
       );
     }
+    // Not when the last run has ended: a trainer's step comes after that, and before this.
+    if ([...this.#waiting, ...this.#running].every(({ isOver }) => isOver)) this.#runner.rest();
     this.#waiting.push(run);
     if (!this.#isAwake) void this.#work();
     return run.result;

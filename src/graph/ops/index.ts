@@ -33,6 +33,7 @@ import { LogprobsEntropy, LogprobsEntropyGrad } from "./logprobs-entropy.js";
 import { Matmul } from "./matmul.js";
 import { Reshape, Transpose } from "./movement.js";
 import { RmsNorm, RmsNormGrad } from "./norm.js";
+import { PackPanels, PanelMatmul } from "./panels.js";
 import { BytesToFloat, Dequantise, QuantisedMatmul, UnpackNibbles } from "./quantised.js";
 import { Rotary } from "./rotary.js";
 import { Softmax } from "./softmax.js";
@@ -92,6 +93,8 @@ export const OPS = {
   unpackNibbles: UnpackNibbles,
   bytesToFloat: BytesToFloat,
   quantisedMatmul: QuantisedMatmul,
+  packPanels: PackPanels,
+  panelMatmul: PanelMatmul,
 } as const;
 
 export {
@@ -142,6 +145,7 @@ export { logprobsEntropy } from "./logprobs-entropy.js";
 export { linear, type MatmulAttributes, matmul, scale } from "./matmul.js";
 export { reshape, transpose } from "./movement.js";
 export { rmsNorm } from "./norm.js";
+export { type PanelWeight, packPanels, panelInput, panelLinear } from "./panels.js";
 export { type QuantisedWeight, quantisedLinear } from "./quantised.js";
 export { rotary } from "./rotary.js";
 export { logSumExp, softmax } from "./softmax.js";

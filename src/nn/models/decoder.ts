@@ -6,6 +6,7 @@
 import type {
   AttentionLayout,
   DecodeAttentionAttributes,
+  PanelWeight,
   QuantisedWeight,
   Value,
 } from "../../graph/index.js";
@@ -19,6 +20,8 @@ export interface DecoderWeights {
   readonly value: (name: string) => Value;
   /** The 4-bit form of a projection's weight, where the base is quantised. */
   readonly quantised: (name: string) => QuantisedWeight | null;
+  /** The packed form of a weight, where the graph is to multiply by that. */
+  readonly packed?: (name: string) => PanelWeight | null;
   readonly lora: LoraConfig | null;
 }
 
@@ -73,7 +76,7 @@ export function decoderLogprobsEntropy(
 
 /** Logits [S, V] after the hidden states [S, C]; for sampling and inspection, training never holds them. */
 export function decoderLogits(config: ModelConfig, hidden: Value, weights: DecoderWeights): Value {
-  return g.linear(hidden, weights.value(headName(config)));
+  return linear(hidden, headName(config), weights);
 }
 
 function decoderLayer(
@@ -139,13 +142,18 @@ function projected(
   const quantised = weights.quantised(`${name}.weight`);
   const base =
     quantised === null
-      ? g.linear(x, weights.value(`${name}.weight`), bias)
+      ? linear(x, `${name}.weight`, weights, bias)
       : withBias(g.quantisedLinear(x, quantised), bias);
   const { lora } = weights;
   if (lora === null || !lora.targets.includes(projection)) return base;
   const { a, b } = loraNames(layer, projection);
   const narrow = g.matmul(x, weights.value(a), { transB: true });
   return g.matmul(narrow, weights.value(b), { transB: true, alpha: loraScaling(lora), plus: base });
+}
+
+function linear(x: Value, name: string, weights: DecoderWeights, bias?: Value): Value {
+  const packed = weights.packed?.(name) ?? null;
+  return packed === null ? g.linear(x, weights.value(name), bias) : g.panelLinear(x, packed, bias);
 }
 
 function withBias(x: Value, bias: Value | undefined): Value {

@@ -3,7 +3,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { parse } from "yaml";
-import { describeConfig, GUARDS, RL_METRICS, RlConfig, SFT_METRICS, SftConfig } from "../training/index.js";
+import {
+  DpoConfig,
+  describeConfig,
+  GUARDS,
+  LOOP_METRICS,
+  PREFERENCE_METHODS,
+  PREFERENCE_METRICS,
+  RL_METRICS,
+  RlConfig,
+  SFT_METRICS,
+  SftConfig,
+} from "../training/index.js";
 import { createProgram } from "./program.js";
 
 const documentation = (name: string): string =>
@@ -35,6 +46,23 @@ it("docs/rl.md lists every key, metric and guard with its defaults, and its exam
   }
   const example = /```yaml\n([\s\S]*?)```/.exec(text)![1]!;
   expect(RlConfig.parse(parse(example))).toMatchObject({ algorithm: "grpo", groupSize: 8, maxTokens: 256 });
+});
+
+it("docs/preferences.md lists every key of every method and every metric, and its example is a configuration", () => {
+  const lines = new Set(documentation("preferences.md").split("\n"));
+  for (const [method, { schema }] of Object.entries(PREFERENCE_METHODS)) {
+    for (const row of describeConfig(schema).split("\n")) expect(lines, `${method}: ${row}`).toContain(row);
+  }
+  for (const [name, definition] of Object.entries({ ...PREFERENCE_METRICS, ...LOOP_METRICS })) {
+    const { unit, meaning, isMachine } = definition;
+    expect(lines).toContain(`| \`${name}\` | ${unit} | ${meaning}${isMachine ? " (machine)" : ""} |`);
+  }
+  const example = /```yaml\n([\s\S]*?)```/.exec(documentation("preferences.md"))![1]!;
+  expect(DpoConfig.parse(parse(example))).toMatchObject({
+    beta: 0.1,
+    learningRate: 1e-5,
+    lossType: "sigmoid",
+  });
 });
 
 it("docs/cli.md names every command and no other", () => {

@@ -170,7 +170,32 @@ function addTrain(program: Command): void {
     .addOption(projectOption())
     .addOption(jsonOption())
     .action(async (options) => (await import("./commands/train-grpo.js")).trainGrpo(options));
+  for (const [method, text] of Object.entries(PREFERENCE_COMMANDS)) {
+    train
+      .command(method)
+      .description(text)
+      .option("-c, --config <file>", "configuration in YAML (docs/preferences.md)")
+      .option("--resume <run>", `go on with a stopped run, such as ${method}-1`)
+      .option("--set <key=value>", "change a key of the configuration, such as beta=0.2", collect, [])
+      .option("--dry-run", "load and check everything, do two steps, write nothing", false)
+      .addOption(projectOption())
+      .addOption(jsonOption())
+      .action(async (options) =>
+        // The keys of the table are the methods' names.
+        (await import("./commands/train-preference.js")).trainPreference(
+          method as keyof typeof PREFERENCE_COMMANDS,
+          options,
+        ),
+      );
+  }
 }
+
+const PREFERENCE_COMMANDS = {
+  dpo: "preferences, against a reference: DPO, IPO, hinge, robust and others",
+  orpo: "preferences and supervised training in one, without a reference",
+  cpo: "preferences without a reference, with supervised training beside",
+  simpo: "preferences by the mean logprob of a token, without a reference",
+};
 
 function addSample(program: Command): void {
   const fraction = numberBetween(0, 1);

@@ -99,9 +99,8 @@ function textOf(options: DryRunOptions, report: Omit<DryRunReport, "text">): str
       ? []
       : [["memory", `about ${(memoryBytes / 2 ** 30).toFixed(2)} GiB`] as const]),
     ["speed", `${Math.round(report.tokensPerSecond)} tokens per second in the second step`],
-    ["time", `about ${duration(report.secondsEstimate)}, validation not counted`],
+    ["time", `about ${roughDuration(report.secondsEstimate)}, validation not counted`],
   ];
-  const width = Math.max(...lines.map(([name]) => name.length));
   const warnings = [
     ...data.warnings,
     ...(report.loss > uniform + 1
@@ -110,7 +109,7 @@ function textOf(options: DryRunOptions, report: Omit<DryRunReport, "text">): str
   ];
   return [
     previewSftData(data, tokenizer, { colour }),
-    lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join("\n"),
+    alignedLines(lines),
     LOSS_FORMULA,
     ...warnings.map((warning) => `Warning: ${warning}`),
   ].join("\n\n");
@@ -133,7 +132,14 @@ function meanTokens(rows: readonly TrainingRow[]): number {
   return rows.reduce((sum, { tokens_T }) => sum + tokens_T.length, 0) / rows.length;
 }
 
-function duration(seconds: number): string {
+/** Names and values in two columns. */
+export function alignedLines(lines: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join("\n");
+}
+
+/** In the unit that people would take. */
+export function roughDuration(seconds: number): string {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 90 * 60) return `${Math.ceil(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;

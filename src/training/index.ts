@@ -7,6 +7,40 @@ export { type DryRunOptions, type DryRunReport, dryRunSft } from "./dry-run.js";
 export { type Alarm, GUARD_ACTIONS, GUARDS, type GuardAction } from "./guards/index.js";
 export { loadConfig, parseConfig } from "./load-config.js";
 export { type MetricDefinition, SFT_METRICS, type SftMetricName, type SftMetrics } from "./metrics.js";
+export {
+  PREFERENCE_METHODS,
+  type PreferenceMethod,
+  type PreferenceMethodName,
+} from "./preferences/methods.js";
+export {
+  type LoadPairDataOptions,
+  loadPairData,
+  type PairData,
+  type PairStatistics,
+} from "./preferences/pair-data.js";
+export type { PairRow } from "./preferences/pair-rows.js";
+export {
+  CpoConfig,
+  DpoConfig,
+  OrpoConfig,
+  type PreferenceConfig,
+  SimpoConfig,
+  withAbsolutePreferencePaths,
+} from "./preferences/preference-config.js";
+export {
+  dryRunPreferences,
+  type PreferenceDryRunOptions,
+  type PreferenceDryRunReport,
+  previewPairs,
+} from "./preferences/preference-dry-run.js";
+export { type RunPreferencesOptions, runPreferences, tokenCount } from "./preferences/preference-loop.js";
+export { isPreferenceMetric, LOOP_METRICS, PREFERENCE_METRICS } from "./preferences/preference-metrics.js";
+export {
+  type ReferencedPairs,
+  type ReferenceOptions,
+  type ReferenceSource,
+  withReference,
+} from "./preferences/reference.js";
 export type { RunRecorder } from "./recorder.js";
 export { loadRlConfig, RlConfig, withAbsoluteRlPaths } from "./rl-config.js";
 export {

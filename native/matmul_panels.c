@@ -18,6 +18,9 @@
 
 #define HONE_KERNELS "matmul_panels.kernels.h"
 #include "each_isa.h"
+#if defined(__x86_64__)
+#include "transpose16.h"
+#endif
 
 typedef struct {
   int64_t m, n, k;
@@ -74,17 +77,41 @@ hone_status hone_matmul_panels(hone_pool *pool, int64_t m, int64_t n, int64_t k,
   return HONE_OK;
 }
 
-/* By squares of 16 of k, so that what is read and what is written both stay in the first cache. */
+/* out[l][j] = w[j][l] for l < length and j < 16; zeros from row `rows` on. */
+static void turn(const float *w, int64_t ldw, int64_t rows, int64_t length, float *out) {
+  for (int64_t l = 0; l < length; l++)
+    for (int64_t j = 0; j < 16; j++) out[l * COLUMNS + j] = j < rows ? w[j * ldw + l] : 0.0f;
+}
+
+#if defined(__x86_64__)
+/* A whole square, in registers. */
+HONE_TARGET_AVX512 static void turn_square(const float *w, int64_t ldw, float *out) {
+  __m512i square[16];
+#pragma GCC unroll 16
+  for (int64_t j = 0; j < 16; j++) square[j] = _mm512_loadu_si512(w + j * ldw);
+  transpose16(square);
+#pragma GCC unroll 16
+  for (int64_t l = 0; l < 16; l++) _mm512_storeu_si512(out + l * COLUMNS, square[l]);
+}
+#endif
+
+/* By squares of 16: what is read and what is written both stay in the first cache. */
 static void pack_unit(void *arg, int64_t panel) {
   const pack_run *run = arg;
-  const int64_t first = panel * COLUMNS, rows = smaller(COLUMNS, run->n - first);
-  float *out = run->panels + first * run->k;
-  for (int64_t k = 0; k < run->k; k += 16)
-    for (int64_t j = 0; j < COLUMNS; j++) {
-      const int64_t length = smaller(16, run->k - k);
-      const float *w = run->w + (first + j) * run->k + k;
-      for (int64_t l = 0; l < length; l++) out[(k + l) * COLUMNS + j] = j < rows ? w[l] : 0.0f;
+  for (int64_t j = 0; j < COLUMNS; j += 16) {
+    const int64_t first = panel * COLUMNS + j, rows = run->n - first;
+    for (int64_t k = 0; k < run->k; k += 16) {
+      const float *w = run->w + first * run->k + k;
+      float *out = run->panels + panel * COLUMNS * run->k + k * COLUMNS + j;
+#if defined(__x86_64__)
+      if (rows >= 16 && run->k - k >= 16 && hone_cpu_isa() >= HONE_ISA_AVX512) {
+        turn_square(w, run->k, out);
+        continue;
+      }
+#endif
+      turn(w, run->k, rows, smaller(16, run->k - k), out);
     }
+  }
 }
 
 hone_status hone_pack_panels(hone_pool *pool, int64_t n, int64_t k, const float *w, float *panels) {

@@ -23,14 +23,19 @@ describe.skipIf(missing !== undefined)(
 
     it.each(SIZES)("pack_panels() turns every 32 of %i rows of %i, and pads with zeros", (n, k) => {
       const w = normals(new Random(n), n * k);
-      const panels = new Float32Array(Math.ceil(n / 32) * 32 * k).fill(Number.NaN);
-      kernels.run("pack_panels", n, k, w, panels);
-      for (const [i, value] of panels.entries()) {
-        const panel = Math.floor(i / (32 * k));
-        const row = 32 * panel + (i % 32);
-        const column = Math.floor((i % (32 * k)) / 32);
-        if (value !== (row < n ? w[row * k + column] : 0)) throw new Error(`number ${i} is ${value}`);
+      for (const { isa, name } of isas) {
+        kernels.limit(isa);
+        const panels = new Float32Array(Math.ceil(n / 32) * 32 * k).fill(Number.NaN);
+        kernels.run("pack_panels", n, k, w, panels);
+        for (const [i, value] of panels.entries()) {
+          const panel = Math.floor(i / (32 * k));
+          const row = 32 * panel + (i % 32);
+          const column = Math.floor((i % (32 * k)) / 32);
+          if (value !== (row < n ? w[row * k + column] : 0))
+            throw new Error(`number ${i} is ${value} (${name})`);
+        }
       }
+      kernels.limit(-1);
     });
 
     it.each(SIZES)("matmul_panels() by %i rows of %i: every row is the row alone, and right", (n, k) => {

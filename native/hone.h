@@ -88,6 +88,30 @@ HONE_API void hone_gemm_bf16(hone_pool *pool, int64_t m, int64_t n, int64_t k, f
                              int trans_a, const uint16_t *b, int64_t ldb, int trans_b, float beta, const float *bias,
                              float *c, int64_t ldc);
 
+/* A product's operands and result, as the arguments above. b is float32, or bf16 where it says so. */
+typedef struct hone_product {
+  int64_t m, n, k;
+  float alpha;
+  const float *a;
+  int64_t lda;
+  int trans_a;
+  const void *b;
+  int b_is_bf16;
+  int64_t ldb;
+  int trans_b;
+  float beta;
+  const float *bias;
+  float *c;
+  int64_t ldc;
+} hone_product;
+
+/*
+ * Several products, to the last bit as one after the other. Up to HONE_MOST_SHARING that have a or b in common, and are of one
+ * kind otherwise, are computed together, so that what they share is packed once and the threads wake once.
+ */
+#define HONE_MOST_SHARING 3
+HONE_API void hone_gemm_sharing(hone_pool *pool, int64_t count, const hone_product *products);
+
 /* ==== native-B's section: attention, norm, swiglu, rotary, logprobs, matmul_q4 =========================== */
 
 /* What a kernel answers. After anything but HONE_OK its outputs hold no meaning. */

@@ -69,6 +69,9 @@ int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float a
                        int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta,
                        const float *bias, float *c, int64_t ldc);
 
+/* Whether it knows the case. */
+int hone_is_few_rows(const hone_pool *pool, int64_t m, int64_t n, int64_t k, int trans_a, int b_is_bf16, int trans_b);
+
 #if defined(__x86_64__)
 /* A W^T for few rows, each summed alike whatever their number. Answers 0 when it has no memory. */
 int hone_gemm_rows_avx512(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,

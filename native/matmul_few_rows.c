@@ -82,18 +82,30 @@ static void copy_small(float *out, const void *x, int is_bf16, int64_t few, int6
     }
 }
 
+/* By dot products of rows, by strips of B, or by dot products of columns. */
+typedef enum { NOT_FEW, ROWS, STRIPS, COLUMNS } few_kind;
+
+static few_kind kind_of(const hone_pool *pool, int64_t m, int64_t n, int64_t k, int trans_a, int b_is_bf16, int trans_b) {
+  /* Dot products of rows are summed in one order, however many rows there are. */
+  const int invariant = pool->batch_invariant && trans_b && !trans_a;
+  if (invariant) return ROWS;
+  if (k < LEAST_K) return NOT_FEW;
+  const int most_dots = b_is_bf16 && hone_cpu_isa() == HONE_ISA_AMX ? MOST_DOTS_BESIDE_AMX : MOST_DOTS;
+  if (m <= most_dots && trans_b) return ROWS;
+  if (m <= MOST_STRIPS && !trans_b) return STRIPS;
+  return n <= MOST_DOTS && !trans_a ? COLUMNS : NOT_FEW;
+}
+
+int hone_is_few_rows(const hone_pool *pool, int64_t m, int64_t n, int64_t k, int trans_a, int b_is_bf16, int trans_b) {
+  return kind_of(pool, m, n, k, trans_a, b_is_bf16, trans_b) != NOT_FEW;
+}
+
 int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                        int trans_a, const void *b, int b_is_bf16, int64_t ldb, int trans_b, float beta,
                        const float *bias, float *c, int64_t ldc) {
-  /* Dot products of rows are summed in one order, however many rows there are. */
-  const int invariant = pool->batch_invariant && trans_b && !trans_a;
-  if (k < LEAST_K && !invariant) return 0;
-  const int most_dots = b_is_bf16 && hone_cpu_isa() == HONE_ISA_AMX ? MOST_DOTS_BESIDE_AMX : MOST_DOTS;
-  const int dots_of_rows = (m <= most_dots && trans_b) || invariant, strips = m <= MOST_STRIPS && !trans_b;
-  const int dots_of_columns = !dots_of_rows && !strips && n <= MOST_DOTS && !trans_a;
-  if (!dots_of_rows && !strips && !dots_of_columns) return 0;
-
-  const int rows = !dots_of_columns, large_is_bf16 = rows && b_is_bf16;
+  const few_kind kind = kind_of(pool, m, n, k, trans_a, b_is_bf16, trans_b);
+  if (kind == NOT_FEW) return 0;
+  const int rows = kind != COLUMNS, large_is_bf16 = rows && b_is_bf16;
   few_rows w = {.few = rows ? m : n,
                 .many = rows ? n : m,
                 .k = k,
@@ -106,8 +118,8 @@ int hone_gemm_few_rows(hone_pool *pool, int64_t m, int64_t n, int64_t k, float a
                 .c = c,
                 .few_step = rows ? ldc : 1,
                 .many_step = rows ? 1 : ldc,
-                .part = strips ? (large_is_bf16 ? HONE_BEST(few_strips_bf16) : HONE_BEST(few_strips))
-                               : (large_is_bf16 ? HONE_BEST(few_dots_bf16) : HONE_BEST(few_dots))};
+                .part = kind == STRIPS ? (large_is_bf16 ? HONE_BEST(few_strips_bf16) : HONE_BEST(few_strips))
+                                       : (large_is_bf16 ? HONE_BEST(few_dots_bf16) : HONE_BEST(few_dots))};
   float *small = hone_take((size_t)(w.few * k) * sizeof(float));
   if (small == NULL) return 0;
   if (rows) copy_small(small, a, 0, m, k, trans_a ? 1 : lda, trans_a ? lda : 1, alpha);

@@ -36,16 +36,64 @@ static const char *matmul_shape(const hone_shape *in, const double *attributes, 
   return NULL;
 }
 
+/* Output i as the product of inputs a and b, plus input c where it is there. */
+static hone_product product_of(const hone_call *call, int i, int a, int b, int c, int ta, int tb, double alpha) {
+  const int64_t m = call->out[i].dims[0].size, n = call->out[i].dims[1].size, k = size_of(call, a, !ta);
+  const float *added = call->inputs[c];
+  float *y = call->outputs[i];
+  const float *bias = added != NULL && call->in[c].rank == 1 ? added : NULL;
+  const int adds = added != NULL && bias == NULL;
+  if (adds && added != y) memcpy(y, added, (size_t)(m * n) * sizeof(float));
+  return (hone_product){.m = m,
+                        .n = n,
+                        .k = k,
+                        .alpha = (float)alpha,
+                        .a = call->inputs[a],
+                        .lda = ta ? m : k,
+                        .trans_a = ta,
+                        .b = call->inputs[b],
+                        .ldb = tb ? k : n,
+                        .trans_b = tb,
+                        .beta = adds ? 1.0f : 0.0f,
+                        .bias = bias,
+                        .c = y,
+                        .ldc = n};
+}
+
 static hone_status matmul(hone_pool *pool, const hone_call *call) {
   const int ta = call->attributes[TRANS_A] != 0, tb = call->attributes[TRANS_B] != 0;
-  const int64_t m = call->out[0].dims[0].size, n = call->out[0].dims[1].size, k = size_of(call, 0, !ta);
-  const float *c = call->inputs[2];
-  float *y = call->outputs[0];
-  const float *bias = c != NULL && call->in[2].rank == 1 ? c : NULL;
-  const int adds = c != NULL && bias == NULL;
-  if (adds && c != y) memcpy(y, c, (size_t)(m * n) * sizeof(float));
-  hone_gemm_bias(pool, m, n, k, (float)call->attributes[ALPHA], call->inputs[0], ta ? m : k, ta, call->inputs[1],
-                 tb ? k : n, tb, adds ? 1.0f : 0.0f, bias, y, n);
+  const hone_product product = product_of(call, 0, 0, 1, 2, ta, tb, call->attributes[ALPHA]);
+  hone_gemm_sharing(pool, 1, &product);
+  return HONE_OK;
+}
+
+/* ---- MatMulSharing: y_i = alpha op(x) op(w_i) + c_i, or alpha op(w_i) op(x) + c_i ------------------------ */
+
+/* Inputs: x, then a w for each product, then a c for each. The third product may be missing. */
+enum { X, W, C = W + HONE_MOST_SHARING };
+enum { X_IS_B = ALPHA + 1 };
+
+static const char *sharing_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  const int x_is_b = attributes[X_IS_B] != 0;
+  for (int i = 0; i < HONE_MOST_SHARING; i++) {
+    row(&out[i], UNKNOWN);
+    if (in[W + i].rank < 0) continue;
+    const hone_shape operands[3] = {in[x_is_b ? W + i : X], in[x_is_b ? X : W + i], in[C + i]};
+    const char *wrong = matmul_shape(operands, attributes, &out[i]);
+    if (wrong != NULL) return wrong;
+  }
+  return NULL;
+}
+
+static hone_status matmul_sharing(hone_pool *pool, const hone_call *call) {
+  const int ta = call->attributes[TRANS_A] != 0, tb = call->attributes[TRANS_B] != 0;
+  const int x_is_b = call->attributes[X_IS_B] != 0;
+  hone_product products[HONE_MOST_SHARING];
+  int count = 0;
+  for (; count < HONE_MOST_SHARING && call->inputs[W + count] != NULL; count++)
+    products[count] = product_of(call, count, x_is_b ? W + count : X, x_is_b ? X : W + count, C + count, ta, tb,
+                                 call->attributes[ALPHA]);
+  hone_gemm_sharing(pool, count, products);
   return HONE_OK;
 }
 
@@ -353,15 +401,31 @@ static const char *matmul_bf16_shape(const hone_shape *in, const double *attribu
 }
 
 static hone_status matmul_bf16(hone_pool *pool, const hone_call *call) {
-  const int trans = call->attributes[W_TRANS] != 0;
-  const int64_t m = size_of(call, 0, 0), k = size_of(call, 0, 1), n = size_of(call, 1, trans);
-  const float *c = call->inputs[2];
-  float *y = call->outputs[0];
-  const float *bias = c != NULL && call->in[2].rank == 1 ? c : NULL;
-  const int adds = c != NULL && bias == NULL;
-  if (adds && c != y) memcpy(y, c, (size_t)(m * n) * sizeof(float));
-  hone_gemm_bf16(pool, m, n, k, 1, call->inputs[0], k, 0, call->inputs[1], trans ? n : k, !trans, adds ? 1.0f : 0.0f,
-                 bias, y, n);
+  hone_product product = product_of(call, 0, 0, 1, 2, 0, call->attributes[W_TRANS] == 0, 1);
+  product.b_is_bf16 = 1;
+  hone_gemm_sharing(pool, 1, &product);
+  return HONE_OK;
+}
+
+static const char *sharing_bf16_shape(const hone_shape *in, const double *attributes, hone_shape *out) {
+  for (int i = 0; i < HONE_MOST_SHARING; i++) {
+    row(&out[i], UNKNOWN);
+    if (in[W + i].rank < 0) continue;
+    const hone_shape operands[3] = {in[X], in[W + i], in[C + i]};
+    const char *wrong = matmul_bf16_shape(operands, attributes, &out[i]);
+    if (wrong != NULL) return wrong;
+  }
+  return NULL;
+}
+
+static hone_status matmul_sharing_bf16(hone_pool *pool, const hone_call *call) {
+  hone_product products[HONE_MOST_SHARING];
+  int count = 0;
+  for (; count < HONE_MOST_SHARING && call->inputs[W + count] != NULL; count++) {
+    products[count] = product_of(call, count, X, W + count, C + count, 0, call->attributes[W_TRANS] == 0, 1);
+    products[count].b_is_bf16 = 1;
+  }
+  hone_gemm_sharing(pool, count, products);
   return HONE_OK;
 }
 
@@ -415,6 +479,8 @@ static hone_status scatter(hone_pool *pool, const hone_call *call) {
 const hone_op hone_ops[] = {
     {"MatMul", 3, 2, 1, 1, {FLOAT, FLOAT, FLOAT}, {FLOAT},
      {{"transA", 0, 0}, {"transB", 0, 0}, {"alpha", 1, 1}}, matmul_shape, matmul, 0, 2},
+    {"MatMulSharing", 7, 3, 3, 2, {FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT, FLOAT},
+     {{"transA", 0, 0}, {"transB", 0, 0}, {"alpha", 1, 1}, {"xIsB", 0, 0}}, sharing_shape, matmul_sharing, 4, C},
     {"RmsNorm", 2, 2, 2, 1, {FLOAT, FLOAT}, {FLOAT, FLOAT}, {{"eps", 1, 1e-6}}, norm_shape, norm, 0, -1},
     {"RmsNormGrad", 4, 4, 2, 1, {FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT}, {{0}}, norm_grad_shape, norm_grad, 2, -1},
     {"Swiglu", 2, 2, 1, 1, {FLOAT, FLOAT}, {FLOAT}, {{0}}, swiglu_shape, swiglu, 0, -1},
@@ -434,6 +500,8 @@ const hone_op hone_ops[] = {
      logprobs_with_grad_shape, logprobs_with_grad, 8, -1},
     {"MatMulQ4", 4, 3, 1, 1, {FLOAT, UINT8, FLOAT, UINT8}, {FLOAT}, {{"block", 0, 0}, {"trans", 0, 0}}, q4_shape, q4, 0, -1},
     {"MatMulBf16", 3, 2, 1, 1, {FLOAT, UINT16, FLOAT}, {FLOAT}, {{"trans", 0, 0}}, matmul_bf16_shape, matmul_bf16, 0, 2},
+    {"MatMulSharingBf16", 7, 3, 3, 2, {FLOAT, UINT16, UINT16, UINT16, FLOAT, FLOAT, FLOAT}, {FLOAT, FLOAT, FLOAT},
+     {{"trans", 0, 0}}, sharing_bf16_shape, matmul_sharing_bf16, 4, C},
     {"LogprobsBf16", 3, 3, 3, 1, {FLOAT, UINT16, INT64}, {FLOAT, FLOAT, FLOAT}, {{0}}, logprobs_shape, logprobs_bf16, 4,
      -1},
     {"LogprobsGradBf16", 7, 5, 1, 1, {FLOAT, UINT16, INT64, FLOAT, FLOAT, FLOAT, FLOAT}, {FLOAT}, {{0}},

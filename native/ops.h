@@ -43,7 +43,7 @@ typedef struct {
   hone_status (*compute)(hone_pool *pool, const hone_call *call);
   /* Outputs without which the kernel can do, one bit each; other unwanted ones get memory to be written to. */
   unsigned dispensable;
-  /* The input whose memory output 0 may take over, or -1. */
+  /* The input whose memory output 0 may take over, the next whose memory output 1 may, and so on; or -1. */
   int overwrites;
 } hone_op;
 

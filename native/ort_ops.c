@@ -271,14 +271,18 @@ static int zero_at(const ort_op *op, size_t index) { return (void)op, (void)inde
 static int one(const ort_op *op) { return (void)op, 1; }
 static int any_version(const ort_op *op) { return (void)op, 0x7fffffff; }
 
-/* The API does not say for which operator; only the matrix multiplies have one: their c may become y. */
-static size_t matmul_overwrites(int **in, int **out) {
-  *in = malloc(sizeof(int));
-  *out = malloc(sizeof(int));
+/* The API does not say for which operator; only the matrix multiplies have some: a c may become its y. */
+static size_t overwrites(int first, size_t count, int **in, int **out) {
+  *in = malloc(count * sizeof(int));
+  *out = malloc(count * sizeof(int));
   if (*in == NULL || *out == NULL) return 0;
-  **in = 2;
-  **out = 0;
-  return 1;
+  for (size_t i = 0; i < count; i++) (*in)[i] = first + (int)i, (*out)[i] = (int)i;
+  return count;
+}
+
+static size_t matmul_overwrites(int **in, int **out) { return overwrites(2, 1, in, out); }
+static size_t sharing_overwrites(int **in, int **out) {
+  return overwrites(1 + HONE_MOST_SHARING, HONE_MOST_SHARING, in, out);
 }
 
 static void free_overwrites(int *in, int *out) {
@@ -323,7 +327,7 @@ static ort_status *make_domain(ort_table api, int threads, int batch_invariant, 
   for (int i = 0; i < count; i++) {
     ops[i] = (registered){template_op, api, &hone_ops[i], threads, batch_invariant};
     if (hone_ops[i].overwrites >= 0) {
-      ops[i].ort.may_overwrite = matmul_overwrites;
+      ops[i].ort.may_overwrite = hone_ops[i].outputs == 1 ? matmul_overwrites : sharing_overwrites;
       ops[i].ort.free_overwrite = free_overwrites;
     }
     RETURN_IF_FAILED(ort_domain_add(api)(domain, &ops[i].ort));

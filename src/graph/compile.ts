@@ -6,6 +6,7 @@ import { decompose } from "./passes/decompose.js";
 import { fuseLogprobs } from "./passes/fuse-logprobs.js";
 import { fuseSummands } from "./passes/fuse-summands.js";
 import { recompute } from "./passes/recompute.js";
+import { shareOperands } from "./passes/share-operands.js";
 
 export interface CompileOptions {
   readonly lowering: Lowering;
@@ -17,7 +18,8 @@ export interface CompileOptions {
 export function optimise(graph: Graph, { lowering, recomputeBehind }: CompileOptions): Graph {
   const lowered = decompose(fuseLogprobs(graph), lowering);
   const merged = commonSubgraphs(lowered);
-  return fuseSummands(recomputeBehind === undefined ? merged : recompute(merged, recomputeBehind));
+  const fused = fuseSummands(recomputeBehind === undefined ? merged : recompute(merged, recomputeBehind));
+  return lowering === "native" ? shareOperands(fused) : fused;
 }
 
 export function compile(graph: Graph, options: CompileOptions): OnnxModel {

@@ -14,6 +14,7 @@ export { decompose } from "./passes/decompose.js";
 export { fuseLogprobs } from "./passes/fuse-logprobs.js";
 export { fuseSummands } from "./passes/fuse-summands.js";
 export { recompute } from "./passes/recompute.js";
+export { shareOperands } from "./passes/share-operands.js";
 export { print } from "./print.js";
 export { evaluate } from "./reference.js";
 export { verify } from "./verify.js";

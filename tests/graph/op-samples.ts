@@ -77,6 +77,61 @@ function binary(
   }));
 }
 
+/** Products of x [5, 6] with two or three matrices; the middle one has a matrix added, the last one a row. */
+function matmulSharingSamples(): Sample[] {
+  const samples = [false, true].flatMap((sharesRight) =>
+    [false, true].flatMap((transA) =>
+      [false, true].map((transB): Sample => {
+        const [m, n] = sharesRight
+          ? [
+              [7, 4, 3],
+              [5, 5, 5],
+            ]
+          : [
+              [5, 5, 5],
+              [7, 4, 3],
+            ];
+        const w = m.map((rows, i) => {
+          const [r, c, isTurned] = sharesRight ? [rows, 6, transA] : [6, n[i]!, transB];
+          return real(isTurned ? [c, r] : [r, c]);
+        });
+        const isTall = sharesRight ? !transB : transA;
+        return {
+          title: `${sharesRight ? "right" : "left"} shared, transA ${transA} transB ${transB}`,
+          inputs: {
+            x: real(isTall ? [6, 5] : [5, 6]),
+            u: w[0]!,
+            v: w[1]!,
+            w: w[2]!,
+            c: real([m[1]!, n[1]!]),
+            d: real([n[2]!]),
+          },
+          build: ({ x, u, v, w, c, d }) =>
+            graph.applyAll(graph.OPS.matmulSharing, [x!, u!, v!, w!, c!, d!], {
+              ...{ transA, transB, alpha: 0.5, sharesRight, products: 3, summands: [1, 2] },
+            }),
+          differentiable: [],
+        };
+      }),
+    ),
+  );
+  const frozen = (used: boolean): Sample => ({
+    title: `frozen weights${used ? ", one of which something else reads too" : ""}`,
+    inputs: { x: real([5, 16]), u: bits([12, 16]), v: bits([3, 16]), c: real([3]), other: real([3, 16]) },
+    build: ({ x, u, v, c, other }) => {
+      const wide = graph.widen(v!);
+      return [
+        ...graph.applyAll(graph.OPS.matmulSharing, [x!, graph.widen(u!), wide, c!], {
+          ...{ transA: false, transB: true, alpha: 1, sharesRight: false, products: 2, summands: [1] },
+        }),
+        ...(used ? [graph.add(wide, other!)] : []),
+      ];
+    },
+    differentiable: [],
+  });
+  return [...samples, frozen(false), frozen(true)];
+}
+
 function matmulSamples(): Sample[] {
   const samples: Sample[] = [];
   for (const transA of [false, true]) {
@@ -636,6 +691,7 @@ export const OP_SAMPLES: Readonly<Record<keyof typeof OPS, readonly Sample[]>> =
     },
   ],
   matmul: matmulSamples(),
+  matmulSharing: matmulSharingSamples(),
   gatherRows: [
     {
       title: "with repeats",

@@ -171,6 +171,104 @@ describe("fuseSummands()", () => {
   });
 });
 
+describe("shareOperands()", () => {
+  const x = g.input("x", ["T", 3]);
+  const weight = (name: string, rows: number): Value => g.input(name, [rows, 3]);
+  const [q, k, v] = [weight("q", 4), weight("k", 2), weight("v", 2)];
+  const bias = g.input("bias", [4]);
+  const inputs = { x: real(5, 3), q: real(4, 3), k: real(2, 3), v: real(2, 3), bias: real(4) };
+  const hidden = g.exp(g.neg(x));
+
+  it("groups the products of an activation, summands included", () => {
+    const before = {
+      outputs: {
+        q: g.exp(g.linear(hidden, q, bias)),
+        k: g.exp(g.linear(hidden, k)),
+        v: g.exp(g.linear(hidden, v)),
+      },
+    };
+    const after = g.shareOperands(before);
+    expect([count(after, "matmul"), count(after, "matmulSharing")]).toEqual([0, 1]);
+    const [shared] = g.nodesOf(after).filter(({ op }) => op.name === "matmulSharing");
+    expect(shared!.attributes).toEqual({
+      ...{ transA: false, transB: true, alpha: 1, sharesRight: false, products: 3, summands: [0] },
+    });
+    expectSame(before, after, inputs, 0);
+  });
+
+  it("groups weight gradients, which share their right operand, wherever what they need is computed", () => {
+    const [a, b] = [g.linear(hidden, q), g.sigmoid(g.sigmoid(g.linear(hidden, k)))];
+    const [dq, dk] = g.gradient(g.add(g.sumAll(a), g.sumAll(b)), [q, k]);
+    const before = { outputs: { dq: dq!, dk: dk! } };
+    const after = g.shareOperands(before);
+    const shared = g.nodesOf(after).filter(({ op }) => op.name === "matmulSharing");
+    expect(shared.map(({ attributes }) => (attributes as { sharesRight: boolean }).sharesRight)).toEqual([
+      true,
+    ]);
+    expectSame(before, after, inputs, 0);
+  });
+
+  it("makes groups of three at most", () => {
+    const outputs = Object.fromEntries(
+      Array.from({ length: 7 }, (_, i) => [`y${i}`, g.exp(g.linear(hidden, g.mul(k, i + 2)))]),
+    );
+    const after = g.shareOperands({ outputs });
+    expect([count(after, "matmul"), count(after, "matmulSharing")]).toEqual([1, 2]);
+    expectSame({ outputs }, after, inputs, 0);
+  });
+
+  it("keeps apart products of which one needs another, weights, and products of other kinds", () => {
+    const chain = { outputs: { y: g.matmul(hidden, g.matmul(hidden, g.exp(hidden), { transA: true })) } };
+    const needed = g.linear(hidden, g.input("w", [3, 3]));
+    const late = { outputs: { y: g.exp(g.linear(hidden, g.matmul(needed, hidden, { transA: true }))) } };
+    const ofWeight = { outputs: { a: g.exp(g.linear(hidden, q)), b: g.exp(g.linear(g.exp(hidden), q)) } };
+    const scaled = {
+      outputs: {
+        a: g.matmul(hidden, k, { transB: true }),
+        b: g.matmul(hidden, v, { transB: true, alpha: 2 }),
+      },
+    };
+    for (const graph of [chain, late, ofWeight, scaled])
+      expect(count(g.shareOperands(graph), "matmulSharing")).toBe(0);
+  });
+
+  it("never makes a circle, and no number changes", () => {
+    const random = new Random(7);
+    let groups = 0;
+    for (let round = 0; round < 150; round++) {
+      const values = [g.exp(g.input("a", [3, 3])), g.exp(g.input("b", [3, 3]))];
+      const pick = (): Value => values[random.integer(values.length)]!;
+      while (values.length < 14) {
+        const options = { transA: random.uniform() < 0.3, transB: random.uniform() < 0.5 };
+        const plus = random.uniform() < 0.3 ? { plus: pick() } : {};
+        values.push(
+          random.uniform() < 0.8
+            ? g.matmul(pick(), pick(), { ...options, ...plus, alpha: 0.3 })
+            : g.neg(pick()),
+        );
+      }
+      const before = { outputs: { y: values.at(-1)!, z: pick(), last: values.slice(-4).reduce(g.add) } };
+      const named = g
+        .nodesOf(before)
+        .flatMap(({ op, attributes }) =>
+          op.name === "input" ? [(attributes as { name: string }).name] : [],
+        );
+      const after = g.shareOperands(before);
+      groups += count(after, "matmulSharing");
+      expectSame(before, after, Object.fromEntries(named.map((name) => [name, real(3, 3)])), 0);
+    }
+    expect(groups).toBeGreaterThan(40);
+  });
+
+  it("is run for native kernels only", () => {
+    const outputs = { a: g.exp(g.linear(hidden, q)), b: g.exp(g.linear(hidden, k)) };
+    const counts = (["primitives", "cpu", "native"] as const).map((lowering) =>
+      count(g.optimise({ outputs }, { lowering }), "matmulSharing"),
+    );
+    expect(counts).toEqual([0, 0, 1]);
+  });
+});
+
 /** Logprobs of 4 tokens over 7 words of width 3, and their weighted sum's gradients. */
 function logprobGraph(weightOf: (logprobs: Value) => Value): {
   graph: Graph;

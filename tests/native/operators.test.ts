@@ -137,6 +137,67 @@ describe.skipIf(!built)(title, () => {
     expect([...outputs.kept.data]).toEqual([-12, -8.5, -28, -17]);
   });
 
+  it("MatMulSharing multiplies one operand by several, and takes over summands that nobody else reads", async () => {
+    const [c, w] = [float32([2, 2], [1, 2, 3, 4]), float32([1, 3], [1, 1, 1])];
+    const [bT, row] = [turned(b), float32([1], [0.5])];
+    for (const symbolic of [false, true]) {
+      const outputs = { y: empty([2, 2]), kept: empty([2, 2]), z: empty([2, 1]), sums: empty([2, 1]) };
+      const inputs = { a, bT, c, w, row };
+      const session = await open(
+        [
+          { ...node("Add", ["c", "c"], ["sum"]), domain: "" },
+          { ...node("Add", ["sum", "c"], ["other"]), domain: "" },
+          node("MatMulSharing", ["a", "bT", "w", "bT", "sum", "row", "other"], ["y", "z", "taken"], {
+            transB: 1,
+          }),
+          { ...node("Sub", ["taken", "sum"], ["kept"]), domain: "" },
+          node("MatMulSharing", ["a", "w", "w", "", "", ""], ["sums", "rest"], {
+            transB: 1,
+            alpha: { float: 2 },
+          }),
+        ],
+        inputs,
+        outputs,
+        symbolic,
+      );
+      await session.run(inputs, outputs);
+      session.release();
+      expect([...outputs.y.data]).toEqual([12, 8.5, 28, 17]);
+      expect([...outputs.z.data]).toEqual([6.5, 15.5]);
+      expect([...outputs.kept.data]).toEqual([11, 6.5, 25, 13]);
+      expect([...outputs.sums.data]).toEqual([12, 30]);
+    }
+    const right = { y: empty([3, 3]), z: empty([1, 3]) };
+    const one = float32([2, 1], [1, -1]);
+    const attributes = { transA: 1, xIsB: 1 };
+    await run(node("MatMulSharing", ["a", "a", "one"], ["y", "z"], attributes), { a, one }, right, true);
+    expect([...right.y.data]).toEqual([17, 22, 27, 22, 29, 36, 27, 36, 45]);
+    expect([...right.z.data]).toEqual([-3, -3, -3]);
+    const wrong = run(
+      node("MatMulSharing", ["a", "b", "w"], ["y", "z"]),
+      { a, b, w },
+      { y: empty([2, 2]), z: empty([2, 3]) },
+    );
+    await expect(wrong).rejects.toThrow(/the inner sizes of a and b differ/);
+  });
+
+  it("MatMulSharingBf16 multiplies by several w or their transposes", async () => {
+    const [u, v] = [bf16([2, 3], [1, 0, 3, -1, 2, 0.5]), bf16([1, 3], [1, -2, 0.5])];
+    const [y, z, row] = [empty([2, 2]), empty([2, 1]), float32([1], [1])];
+    await run(
+      node("MatMulSharingBf16", ["a", "u", "v", "", "", "row"], ["y", "z"]),
+      { a, u, v, row },
+      { y, z },
+      true,
+    );
+    expect([...y.data]).toEqual([10, 4.5, 22, 9]);
+    expect([...z.data]).toEqual([-0.5, -2]);
+    const dx = { p: empty([2, 3]), q: empty([2, 3]) };
+    const dy = float32([2, 2], [1, 2, -1, 0.5]);
+    await run(node("MatMulSharingBf16", ["dy", "u", "u"], ["p", "q"], { trans: 1 }), { dy, u }, dx, true);
+    for (const { data } of [dx.p, dx.q]) expect([...data]).toEqual([-1, 4, 4, -1.5, 1, -2.75]);
+  });
+
   it("MatMulBf16 multiplies by w or its transpose, and adds a matrix or a row", async () => {
     const w = bf16([2, 3], [1, 0, 3, -1, 2, 0.5]); // b transposed
     const dy = float32([2, 2], [1, 2, -1, 0.5]);

@@ -31,6 +31,7 @@ import { Constant, Input } from "./leaves.js";
 import { Logprobs, LogprobsGrad, LogprobsWithGrad } from "./logprobs.js";
 import { LogprobsEntropy, LogprobsEntropyGrad } from "./logprobs-entropy.js";
 import { Matmul } from "./matmul.js";
+import { MatmulSharing } from "./matmul-sharing.js";
 import { Reshape, Transpose } from "./movement.js";
 import { RmsNorm, RmsNormGrad } from "./norm.js";
 import { PackPanels, PanelMatmul } from "./panels.js";
@@ -71,6 +72,7 @@ export const OPS = {
   sum: Sum,
   max: Max,
   matmul: Matmul,
+  matmulSharing: MatmulSharing,
   gatherRows: GatherRows,
   scatterAddRows: ScatterAddRows,
   pickColumns: PickColumns,

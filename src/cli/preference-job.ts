@@ -32,6 +32,12 @@ export function readPreferenceJob(
   return readJob(options, method, { schema, withAbsolutePaths: withAbsolutePreferencePaths });
 }
 
+/** What the engine must be told; of a reward model, which head it has. */
+export function preferenceEngineOptions(config: PreferenceConfig): EngineOptions {
+  const { rewardHead } = config;
+  return { ...engineOptionsOf(config), ...(rewardHead === undefined ? {} : { rewardHead }) };
+}
+
 /** The largest micro-batch that these pairs can make, shared prompts counted for both answers. */
 export function pairMicroBatch(
   { microBatchTokens, batchSize }: PreferenceConfig,

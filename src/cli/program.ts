@@ -194,6 +194,7 @@ const PREFERENCE_COMMANDS = {
   dpo: "preferences, against a reference: DPO, IPO, hinge, robust and others",
   orpo: "preferences and supervised training in one, without a reference",
   cpo: "preferences without a reference, with supervised training beside",
+  reward: "a reward model on preferences, with a report on held-out pairs",
   simpo: "preferences by the mean logprob of a token, without a reference",
 };
 

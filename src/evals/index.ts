@@ -17,6 +17,12 @@ export { compareModels, type ModelDifference } from "./report/comparison.js";
 export { formatHtml } from "./report/html.js";
 export { formatMarkdown, type ReportOptions, type ReportTable } from "./report/markdown.js";
 export { writeSpiderReport } from "./report/write-report.js";
+export {
+  formatRewardReport,
+  type RewardReport,
+  rewardReport,
+  type ScoredPair,
+} from "./reward-model/reward-report.js";
 export { canonicalQuery, foreignKeyMap, type KeyMap } from "./spider/canonical.js";
 export {
   ERROR_CLASSES,

@@ -24,6 +24,7 @@ export {
   DpoConfig,
   OrpoConfig,
   type PreferenceConfig,
+  RewardConfig,
   SimpoConfig,
   withAbsolutePreferencePaths,
 } from "./preferences/preference-config.js";

@@ -36,10 +36,13 @@ export function rulePairs(count: number, seed: number): PairRow[] {
   });
 }
 
-export const RATES = { dpo: 3e-3, orpo: 3e-3, simpo: 3e-3, cpo: 3e-3 } as const satisfies Record<
-  PreferenceMethodName,
-  number
->;
+export const RATES = {
+  dpo: 3e-3,
+  orpo: 3e-3,
+  simpo: 3e-3,
+  cpo: 3e-3,
+  reward: 3e-3,
+} as const satisfies Record<PreferenceMethodName, number>;
 
 export interface LearningRun {
   readonly method: PreferenceMethodName;
@@ -49,12 +52,14 @@ export interface LearningRun {
   readonly recorder: RunRecorder;
   readonly lora?: boolean;
   readonly maxSteps?: number;
+  /** Training pairs. @default 512 */
+  readonly pairs?: number;
   readonly more?: Partial<RunPreferencesOptions>;
 }
 
 /** One run on a model that has just been made. */
 export async function runRule(run: LearningRun, use?: (client: EmbeddedTrainingClient) => Promise<void>) {
-  const { method, seed, directory, recorder, lora = false, maxSteps = 60 } = run;
+  const { method, seed, directory, recorder, lora = false, maxSteps = 60, pairs = 512 } = run;
   const { schema, loss: lossOf } = PREFERENCE_METHODS[method];
   const config = schema.parse({
     ...{ model: "-", data: { train: "-" }, seed, batchSize: 16, epochs: 100, maxSteps },
@@ -65,9 +70,10 @@ export async function runRule(run: LearningRun, use?: (client: EmbeddedTrainingC
   const client = await createTrainingClient({
     ...{ model: { config: letterModel, seed }, threads: 1, seed },
     ...(lora ? { lora: { rank: 8, alpha: 16 } } : {}),
+    ...(method === "reward" ? { rewardHead: "fresh" as const } : {}),
   });
   try {
-    const data = { train: rulePairs(512, seed), validation: rulePairs(128, 1000 + seed) };
+    const data = { train: rulePairs(pairs, seed), validation: rulePairs(128, 1000 + seed) };
     const referenced = loss.needsReference
       ? await withReference(data, {
           source: async () => ({ client, withoutAdapter: lora }),

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import type { EmbeddedTrainingClient } from "../../src/engine/index.js";
 import { openRunStore, type Run } from "../../src/runs/index.js";
 import { isPreferenceMetric } from "../../src/training/index.js";
 import { memoryRecorder, runRule } from "./preference-set.js";
@@ -17,12 +18,13 @@ it.each(["dpo", "orpo", "simpo"] as const)(
     const recorder = memoryRecorder();
     await runRule({ method, seed: 1, directory, recorder });
     const first = recorder.metrics[0]!;
-    expect(first["eval_rewards/accuracies"]).toBeLessThan(0.7);
+    const measure = method === "reward" ? "eval_accuracy" : "eval_rewards/accuracies";
+    expect(first[measure]).toBeLessThan(0.7);
     if (method === "dpo") {
       expect(first["eval_loss"]).toBeCloseTo(Math.log(2), 5);
       expect(Math.abs(first["eval_rewards/margins"]!)).toBeLessThan(1e-5);
     }
-    expect(recorder.metrics.at(-1)!["eval_rewards/accuracies"]).toBeGreaterThanOrEqual(0.9);
+    expect(recorder.metrics.at(-1)![measure]).toBeGreaterThanOrEqual(0.9);
     const names = recorder.metrics.flatMap((metrics) => Object.keys(metrics));
     expect(names.filter((name) => !isPreferenceMetric(name))).toEqual([]);
   },
@@ -34,6 +36,7 @@ it.each([
   ["orpo", false],
   ["cpo", true],
   ["simpo", false],
+  ["reward", true],
 ] as const)(
   "%s (LoRA: %s) resumed after a stop equals the uninterrupted run bit for bit",
   async (method, lora) => {
@@ -44,8 +47,12 @@ it.each([
       run.metrics().flatMap(({ step, name, value, isMachine }) => (isMachine ? [] : [[step, name, value]]));
     const shared = { method, seed: 2, directory: join(project, "reference"), lora, maxSteps: 9 };
     const nextLogits: Float32Array[] = [];
-    const keep = async (client: { nextLogits(tokens: readonly number[]): Promise<Float32Array> }) =>
-      void nextLogits.push(await client.nextLogits([1, 2, 3]));
+    const keep = async (client: EmbeddedTrainingClient) =>
+      void nextLogits.push(
+        method === "reward"
+          ? Float32Array.from(await client.scores([{ tokens: [1, 2, 3] }]))
+          : await client.nextLogits([1, 2, 3]),
+      );
     const whole = newRun();
     const finished = await runRule({ ...shared, recorder: whole }, keep);
     const abort = new AbortController();

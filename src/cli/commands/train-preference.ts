@@ -1,7 +1,7 @@
-/** `hone train dpo`, `orpo`, `cpo` and `simpo`: learning from pairs of answers, from a configuration file or a stopped run. */
+/** `hone train dpo`, `orpo`, `cpo`, `simpo` and `reward`: learning from pairs of answers, from a configuration or a stopped run. */
 import { totalmem } from "node:os";
 import { createTrainingClient, estimateMemory } from "../../engine/index.js";
-import { openRunStore, type RunStore } from "../../runs/index.js";
+import { openRunStore, type Run, type RunStore } from "../../runs/index.js";
 import { checkFits, type TextTokenizer } from "../../text/index.js";
 import {
   dryRunPreferences,
@@ -18,12 +18,13 @@ import { createOutput, formatBytes, type Output } from "../output.js";
 import {
   openReference,
   pairMicroBatch,
+  preferenceEngineOptions,
   type ReferenceJob,
   readPreferenceJob,
   referencedPairs,
 } from "../preference-job.js";
+import { reportReward } from "../reward-report.js";
 import { openText, trainRows } from "../row-training.js";
-import { engineOptionsOf } from "../sft-job.js";
 import type { TrainOptions } from "../train-job.js";
 
 /** @throws UserError for what the user can mend, `CancelledError` when Ctrl-C stopped the run after a step. */
@@ -53,7 +54,7 @@ async function trainWith(store: RunStore | null, training: PreferenceTraining): 
   const { tokenizer } = text;
   const onProgress = (path: string, rows: number): void => output.record("loading", { path, rows });
   const data = await loadPairData(config, { ...text, onProgress });
-  const engineOptions = engineOptionsOf(config);
+  const engineOptions = preferenceEngineOptions(config);
   const memoryBytes = estimateMemory(engineOptions, pairMicroBatch(config, data)).total;
   announce(output, { config, data, tokenizer, memoryBytes, isPreviewed: store !== null });
   const client = await createTrainingClient(engineOptions);
@@ -75,6 +76,7 @@ async function train(store: RunStore, training: PreferenceTraining, job: Referen
   // Before a checkpoint is loaded: until then the policy is its own reference.
   const { train, validation, hash } = await referencedPairs(job);
   await trainRows({
+    ...(method === "reward" ? { afterwards: (run: Run) => reportReward(job, run.directory) } : {}),
     ...{ store, client, method, config, output, resumed },
     dataHashes: data.dataHashes,
     loop: (run) =>

@@ -1,7 +1,14 @@
 /** The methods that learn from pairs, by the names of their commands: schema, loss, and what stands in for TRL's trainer. */
 import type { z } from "zod";
-import { cpoLoss, dpoLoss, orpoLoss, type PreferenceLoss } from "../../algorithms/index.js";
-import { CpoConfig, DpoConfig, OrpoConfig, type PreferenceConfig, SimpoConfig } from "./preference-config.js";
+import { cpoLoss, dpoLoss, orpoLoss, type PreferenceLoss, rewardLoss } from "../../algorithms/index.js";
+import {
+  CpoConfig,
+  DpoConfig,
+  OrpoConfig,
+  type PreferenceConfig,
+  RewardConfig,
+  SimpoConfig,
+} from "./preference-config.js";
 
 export interface PreferenceMethod {
   readonly schema: z.ZodType<PreferenceConfig>;
@@ -31,6 +38,11 @@ export const PREFERENCE_METHODS = {
       const { beta, labelSmoothing, cpoAlpha, simpoGamma } = SimpoConfig.parse(config);
       return cpoLoss({ lossType: "simpo", beta, labelSmoothing, cpoAlpha, simpoGamma });
     },
+  },
+  reward: {
+    schema: RewardConfig,
+    loss: (config) =>
+      rewardLoss({ centerRewardsCoefficient: RewardConfig.parse(config).centerRewardsCoefficient }),
   },
 } as const satisfies Readonly<Record<string, PreferenceMethod>>;
 

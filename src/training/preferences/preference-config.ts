@@ -4,7 +4,13 @@
  */
 import { resolve } from "node:path";
 import { z } from "zod";
-import { CpoSettings, DpoLossType, DpoSettings, OrpoSettings } from "../../algorithms/index.js";
+import {
+  CpoSettings,
+  DpoLossType,
+  DpoSettings,
+  OrpoSettings,
+  RewardSettings,
+} from "../../algorithms/index.js";
 import {
   LOOP_KEYS as ALL_LOOP_KEYS,
   commonContradictions,
@@ -154,6 +160,20 @@ const SimpoFields = z.strictObject({
   ...LOOP_KEYS,
 });
 
+const RewardFields = z.strictObject({
+  ...PAIR_KEYS,
+  rewardHead: z
+    .enum(["fresh", "stored"])
+    .default("fresh")
+    .describe("A new score head on a model that predicts tokens, or that of a reward model to go on with"),
+  centerRewardsCoefficient: RewardSettings.shape.centerRewardsCoefficient.meta(
+    aliased("center_rewards_coefficient"),
+  ),
+  ...LENGTH_KEYS,
+  ...ALL_LOOP_KEYS,
+  learningRate: ALL_LOOP_KEYS.learningRate.describe("Peak learning rate; 1e-4, with LoRA 1e-3"),
+});
+
 /** The keys that the loop and the data need, whatever the method. */
 const Shared = z.object({ ...PAIR_KEYS, ...LENGTH_KEYS, ...LOOP_KEYS });
 type Shared = z.output<typeof Shared>;
@@ -162,6 +182,7 @@ type Shared = z.output<typeof Shared>;
 export type PreferenceConfig = Shared & {
   readonly learningRate: number;
   readonly referenceModel?: string | undefined;
+  readonly rewardHead?: "fresh" | "stored" | undefined;
 };
 
 /** TRL's learning rate of its preference trainers, and that of adapters. */
@@ -202,6 +223,8 @@ export const DpoConfig = resolved(
 export const OrpoConfig = resolved(OrpoFields, RATES);
 export const CpoConfig = resolved(CpoFields, RATES);
 export const SimpoConfig = resolved(SimpoFields, RATES);
+/** TRL's rate of its reward trainer, and that of adapters: a fresh head learns from nothing. */
+export const RewardConfig = resolved(RewardFields, { full: 1e-4, lora: 1e-3 });
 
 /** `config` with its models, output and data files taken from `directory`. */
 export function withAbsolutePreferencePaths<C extends PreferenceConfig>(config: C, directory: string): C {

@@ -1,5 +1,5 @@
 /** A look before the run: pairs as the model sees them, the arithmetic of a batch, two real updates. Writes nothing. */
-import { type PreferenceLoss, pairDatums } from "../../algorithms/index.js";
+import type { PreferenceLoss } from "../../algorithms/index.js";
 import { UserError } from "../../base/index.js";
 import { previewRows, type TrainingRow } from "../../datasets/index.js";
 import type { TrainingClient } from "../../protocol/index.js";
@@ -10,7 +10,7 @@ import { totalStepsOf } from "../row-loop.js";
 import type { PairData } from "./pair-data.js";
 import type { PairRow } from "./pair-rows.js";
 import type { PreferenceConfig } from "./preference-config.js";
-import { tokenCount } from "./preference-loop.js";
+import { datumsOf, tokenCount } from "./preference-loop.js";
 import { wholeMetrics } from "./preference-metrics.js";
 import { type ReferenceSource, referenceLogprobs, withLogprobs } from "./reference.js";
 
@@ -53,7 +53,7 @@ export async function dryRunPreferences(options: PreferenceDryRunOptions): Promi
     reference === undefined
       ? first
       : withLogprobs(first, await referenceLogprobs(first, reference, { batchSize: config.batchSize }));
-  const datums = pairDatums(rows, { nll: loss.nll });
+  const datums = datumsOf(rows, loss);
   const { lossFn, lossFnConfig } = loss;
   const output = await client.forwardBackward(datums, lossFn, { lossFnConfig });
   const metrics = wholeMetrics([{ metrics: output.metrics, count: rows.length }]);

@@ -2,7 +2,7 @@
  * Learning from pairs on the loop over rows: all pairs of a step become datums at once, so that the step's means are in their
  * weights, and no split of the call can change them. Validation is one such batch, cut where memory asks for it.
  */
-import { answerLogprobs, type PreferenceLoss, pairDatums } from "../../algorithms/index.js";
+import { answerLogprobs, type PreferenceLoss, pairDatums, scoreDatums } from "../../algorithms/index.js";
 import { UserError } from "../../base/index.js";
 import type { Datum, ForwardBackwardOutput } from "../../protocol/index.js";
 import { brokenDatums } from "../cross-entropy.js";
@@ -33,7 +33,7 @@ export function runPreferences(options: RunPreferencesOptions): Promise<LoopResu
   const method: RowMethod<PairRow> = {
     name,
     gradient: async (rows, step) => {
-      const datums = pairDatums(rows, { nll: loss.nll });
+      const datums = datumsOf(rows, loss);
       const output = await client.forwardBackward(datums, lossFn, { lossFnConfig });
       const metrics = metricsOf([{ metrics: output.metrics, count: rows.length }], loss);
       if (step === 1 && options.startsAtReference === true) checkStart(options, rows, datums, output);
@@ -55,6 +55,11 @@ export function runPreferences(options: RunPreferencesOptions): Promise<LoopResu
   return runRows({ ...rest, client, train, method });
 }
 
+/** The pairs of a whole step, as its loss reads them: logprobs of answers, or the score of each sequence. */
+export function datumsOf(rows: readonly PairRow[], { lossFn, nll }: PreferenceLoss): Datum[] {
+  return lossFn === "bradley_terry" ? scoreDatums(rows) : pairDatums(rows, { nll });
+}
+
 /** Tokens of both answers with their prompts. */
 export function tokenCount(rows: readonly PairRow[]): number {
   return rows.reduce(
@@ -69,7 +74,7 @@ async function validationOf({
   config,
   validation,
 }: RunPreferencesOptions & { readonly validation: readonly PairRow[] }) {
-  const datums = pairDatums(validation, { nll: loss.nll });
+  const datums = datumsOf(validation, loss);
   const parts: MeasuredPart[] = [];
   for (let start = 0; start < validation.length; start += config.batchSize) {
     const slice = datums.slice(2 * start, 2 * (start + config.batchSize));

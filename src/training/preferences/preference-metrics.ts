@@ -24,6 +24,11 @@ export const PREFERENCE_METRICS = {
   nll_loss: ofTraining("nats per token", "Supervised part of the loss, before its weight (orpo, cpo, simpo)"),
   log_odds_chosen: ofTraining("nats", "orpo: mean log odds ratio of the chosen over the rejected answer"),
   log_odds_ratio: ofTraining("nats", "orpo: mean of log σ of it"),
+  accuracy: ofTraining("share", "reward: pairs whose chosen answer has the higher score; a tie is a miss"),
+  margin: ofTraining("1", "reward: mean of the chosen score − the rejected one"),
+  min_reward: ofTraining("1", "reward: lowest score of the batch"),
+  mean_reward: ofTraining("1", "reward: mean score"),
+  max_reward: ofTraining("1", "reward: highest score"),
 } as const satisfies Readonly<Record<string, MetricDefinition>>;
 
 /** What the loop itself records. */

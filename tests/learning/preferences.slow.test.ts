@@ -11,7 +11,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 describe.each(["dpo", "orpo", "simpo"] as const)("%s", (method) => {
   it.each([1, 2, 3])("seed %i reaches nine tenths in held-out pair accuracy", async (seed) => {
     const recorder = memoryRecorder();
-    await runRule({ method, seed, directory, recorder, maxSteps: 100 });
+    await runRule({ method, seed, directory, recorder, maxSteps: 1200, pairs: 16_000 });
     const accuracy = recorder.metrics.at(-1)!["eval_rewards/accuracies"]!;
     console.log(`${method}, seed ${seed}: ${(100 * accuracy).toFixed(1)} % of 128 held-out pairs`);
     expect(accuracy).toBeGreaterThanOrEqual(0.9);

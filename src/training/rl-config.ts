@@ -8,7 +8,7 @@ import { ALGORITHMS, type AlgorithmName, PolicySettings, settingsOf } from "../a
 import { SPLITS, TextToSqlConfig } from "../envs/index.js";
 import { GUARD_ACTIONS, GUARDS, type Guard } from "./guards/index.js";
 import { loadConfig } from "./load-config.js";
-import { Lora, Quantise } from "./run-keys.js";
+import { Lora, OPTIMIZER_KEYS, Quantise } from "./run-keys.js";
 import { SCHEDULES } from "./schedule.js";
 
 const ALGORITHM_NAMES = Object.keys(ALGORITHMS) as AlgorithmName[]; // Object.keys forgets which keys they are
@@ -182,33 +182,7 @@ const Fields = z.strictObject({
     .describe("How the rate falls after warmup")
     .meta({ aliases: ["lr_scheduler_type"] }),
   warmupSteps: count.default(0).describe("Steps in which the rate rises from 0"),
-  weightDecay: z.number().nonnegative().default(0).describe("Decoupled weight decay of AdamW"),
-  beta1: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0.9)
-    .describe("AdamW: memory of the gradient")
-    .meta({ aliases: ["adam_beta1"] }),
-  beta2: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0.999)
-    .describe("AdamW: memory of its square")
-    .meta({ aliases: ["adam_beta2"] }),
-  eps: z
-    .number()
-    .positive()
-    .default(1e-8)
-    .describe("AdamW: added to the root")
-    .meta({ aliases: ["adam_epsilon"] }),
-  gradClipNorm: z
-    .number()
-    .nonnegative()
-    .default(1)
-    .describe("Largest global norm of the gradient; 0 does not clip")
-    .meta({ aliases: ["max_grad_norm"] }),
+  ...OPTIMIZER_KEYS,
   seed: count.max(0xffffffff).default(42).describe("Of the order of tasks, of samples and of fresh adapters"),
   validation: Validation.prefault({}).describe("Greedy rollouts on tasks set apart"),
   saveEvery: count

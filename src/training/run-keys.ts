@@ -53,6 +53,37 @@ export const MODEL_KEYS = {
     .meta({ aliases: ["run_name"] }),
 };
 
+/** Of the optimizer, beside the learning rate: every training has them, by rewards too. */
+export const OPTIMIZER_KEYS = {
+  weightDecay: z.number().nonnegative().default(0).describe("Decoupled weight decay of AdamW"),
+  beta1: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.9)
+    .describe("AdamW: memory of the gradient")
+    .meta({ aliases: ["adam_beta1"] }),
+  beta2: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.999)
+    .describe("AdamW: memory of its square")
+    .meta({ aliases: ["adam_beta2"] }),
+  eps: z
+    .number()
+    .positive()
+    .default(1e-8)
+    .describe("AdamW: added to the root")
+    .meta({ aliases: ["adam_epsilon"] }),
+  gradClipNorm: z
+    .number()
+    .nonnegative()
+    .default(1)
+    .describe("Largest global norm of the gradient; 0 does not clip")
+    .meta({ aliases: ["max_grad_norm"] }),
+};
+
 /** How it is trained. */
 export const LOOP_KEYS = {
   epochs: z
@@ -89,33 +120,7 @@ export const LOOP_KEYS = {
     .default(0)
     .describe("The same as a share of all steps")
     .meta({ aliases: ["warmup_ratio"] }),
-  weightDecay: z.number().nonnegative().default(0).describe("Decoupled weight decay of AdamW"),
-  beta1: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0.9)
-    .describe("AdamW: memory of the gradient")
-    .meta({ aliases: ["adam_beta1"] }),
-  beta2: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0.999)
-    .describe("AdamW: memory of its square")
-    .meta({ aliases: ["adam_beta2"] }),
-  eps: z
-    .number()
-    .positive()
-    .default(1e-8)
-    .describe("AdamW: added to the root")
-    .meta({ aliases: ["adam_epsilon"] }),
-  gradClipNorm: z
-    .number()
-    .nonnegative()
-    .default(1)
-    .describe("Largest global norm of the gradient; 0 does not clip")
-    .meta({ aliases: ["max_grad_norm"] }),
+  ...OPTIMIZER_KEYS,
   seed: count.max(0xffffffff).default(42).describe("Of the order of rows, the split and fresh weights"),
   evalEvery: count
     .default(100)
